@@ -1,0 +1,156 @@
+"""The components of curation: resolve_source, ingest_table, curate_text."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Dataset, Input, Metrics, Output
+
+from ..images import image
+
+
+@dsl.component(base_image=image("cpu"), install_kfp_package=False)
+def resolve_source(train_uri: str, test_uri: str = "") -> list:
+    """Lists the objects of Cloud Storage that are the source, with the generation each has now.
+
+    A pipeline must not cache this task: the URIs stay the same while objects come and go. Later tasks can be cached,
+    since they get exact generations.
+
+    Args:
+        train_uri: An object (`gs://bucket/reviews.csv`), a folder with all below it (`gs://bucket/reviews`; names that
+            begin with `_` or `.` hold no data), or a pattern (`gs://bucket/reviews/*.parquet`; `*`, `?` and `[…]` stay
+            within one folder level). Formats by extension: .parquet, .csv (with a header line), .jsonl.
+        test_uri: The same for test data. Empty: `curate_text` splits the data.
+
+    Returns:
+        One entry an object, sorted by split and URI: `{"uri", "generation", "split", "format"}`. `split` is "train" or
+        "test", or "" when no `test_uri` is given.
+
+    Raises:
+        InputError: If a URI does not begin with gs://, its bucket does not exist or may not be read, nothing matches
+            it, an object has another extension or 0 bytes, or both URIs name one object.
+    """
+    from google.cloud.storage import Client
+
+    from seatrial.components.curation.source import resolve
+    from seatrial.components.runtime import task
+
+    with task("resolve_source"):
+        return resolve(Client(), train_uri, test_uri)
+
+
+@dsl.component(base_image=image("cpu"), install_kfp_package=False)
+def ingest_table(
+    source: list,
+    table: Output[Dataset],
+    metrics: Output[Metrics],
+    schema: dict = {},  # noqa: B006
+) -> None:
+    """Reads the objects of a source into one table.
+
+    Args:
+        source: What `resolve_source` returned. Exactly these generations are read.
+        schema: Column → Arrow type, such as `{"postcode": "string"}`, for columns whose type is not left to the files:
+            in CSV types are inferred, which makes 7 of 007. Other types: "int64", "double", "bool", "date32",
+            "timestamp[us]" and all that `pyarrow.type_for_alias` knows. Values that do not fit are an error.
+        table: The objects' columns and rows, with `row_id` (`train-0-17`: split, object, row; unique, and the same for
+            the same source) and `split` ("train", "test" or null).
+        metrics: `rows`, `columns`, `objects`.
+
+    Raises:
+        InputError: If an object was replaced or deleted since it was resolved, is corrupt, is not UTF-8, has no rows,
+            rows of unequal length or a line that is no JSON object, has a column called `row_id` or `split`, differs
+            from the others in its columns or their types, or does not fit `schema`.
+    """
+    from google.cloud.storage import Client
+
+    from seatrial.components.artifacts import describe, write_table
+    from seatrial.components.curation.ingest import ingest
+    from seatrial.components.runtime import task
+
+    with task("ingest_table"):
+        manifest = write_table(table.path, ingest(Client(), source, schema), metadata={})
+        describe(table, manifest, source=source, schema=schema)
+        rows, columns = manifest.metadata["rows"], manifest.metadata["columns"]
+        for name, value in {"rows": rows, "columns": len(columns), "objects": len(source)}.items():
+            metrics.log_metric(name, value)
+        metrics.metadata["headline"] = f"{rows:,} rows"
+
+
+@dsl.component(base_image=image("cpu"), install_kfp_package=False)
+def curate_text(
+    table: Input[Dataset],
+    train: Output[Dataset],
+    test: Output[Dataset],
+    ledger: Output[Dataset],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+    text_column: str,
+    label_column: str,
+    labels: list = [],  # noqa: B006
+    minimum_characters: int = 1,
+    maximum_characters: int = 100_000,
+    near_duplicate_threshold: float = 0.7,
+    test_share: float = 0.2,
+    split_seed: int = 0,
+) -> None:
+    """Cleans labelled texts and removes what must not be trained or tested on, with a ledger of every removed row.
+
+    In this order: the text is cleaned (HTML tags and character references, control and invisible characters, Unicode
+    NFC, whitespace); the rows are split, if the source has no split; removed are texts that are empty, too short or too
+    long, then repetitions of an earlier text within each split, then train texts that nearly repeat an earlier one, and
+    last test rows whose text is, or nearly is, in train. Of repeated rows the first is kept.
+
+    Args:
+        table: What `ingest_table` wrote, or a table folder like it: `row_id`, `split`, the two columns named below.
+        text_column: Column with the text.
+        label_column: Column with the label: text, numbers or booleans.
+        labels: The labels that may occur; empty: any.
+        minimum_characters: Length of the shortest cleaned text that is kept, 1 at least.
+        maximum_characters: Length of the longest cleaned text that is kept.
+        near_duplicate_threshold: Jaccard similarity of two texts' sets of three-word shingles (case and punctuation do
+            not count) from which they are near duplicates; above 0, where any two texts would be, up to 1, where only
+            texts with the same shingles are. With 0.7, two texts of 20 words are near duplicates if one word differs,
+            and not if two do. No two train texts of this similarity are left, nor a test text with a train text.
+        test_share: Share of the distinct texts that go to test, above 0 and below 1, where the source gives no split.
+        split_seed: Seed of that split. A hash of the text decides, so rows do not move when others come or go.
+        train: `row_id`, `text` (cleaned), `label` (all string), and the table's other columns unchanged.
+        test: The same columns.
+        ledger: One row for every removed row: `row_id`, `operation` (named as in `metrics`), `reason`, `related_row_id`
+            (the row that it repeats, or null; where that was removed too, its own entry leads on to a kept row). Rows
+            in = train + test + ledger.
+        report: One HTML page: removals by reason with examples, labels and lengths before and after.
+        metrics: `rows_in`, `rows_out`, `train_rows`, `test_rows`, and rows removed by each operation: `empty_texts`,
+            `too_short`, `too_long`, `exact_duplicates` (the same text as written), `cleaned_duplicates` (the same once
+            cleaned), `near_duplicates`, `leaked_test_rows` (the text of a train row), `near_leaked_test_rows`; also
+            `relabelled_duplicates`, those of them that bear another label than the row they repeat.
+
+    Raises:
+        InputError: If a parameter is out of range, a column is missing, a label is missing or not in `labels` (all
+            checked before any work), a split is empty in the end, or train has one label only.
+    """
+    from seatrial.components.artifacts import SCHEMA_VERSION, describe, read_table, write_table, write_text
+    from seatrial.components.curation.curate import Rules, curate
+    from seatrial.components.curation.report import render
+    from seatrial.components.runtime import task
+
+    with task("curate_text"):
+        parameters: dict = {
+            "text_column": text_column,
+            "label_column": label_column,
+            "labels": labels,
+            "minimum_characters": minimum_characters,
+            "maximum_characters": maximum_characters,
+            "near_duplicate_threshold": near_duplicate_threshold,
+            "test_share": test_share,
+            "split_seed": split_seed,
+        }
+        rules = Rules(**parameters)
+        source = read_table(table.path)
+        curated = curate(source, rules)
+        for artifact, content in ((train, curated.train), (test, curated.test), (ledger, curated.ledger)):
+            describe(artifact, write_table(artifact.path, content, metadata={}), **parameters)
+        write_text(report.path, render(source, curated, rules))
+        for artifact in (report, metrics):
+            artifact.metadata.update({"schema_version": SCHEMA_VERSION, "parameters": parameters})
+        for name, value in curated.counts.items():
+            metrics.log_metric(name, value)
+        counts = curated.counts
+        metrics.metadata["headline"] = f"{counts['train_rows']:,} train, {counts['test_rows']:,} test rows"

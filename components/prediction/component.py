@@ -1,0 +1,42 @@
+"""Prediction components."""
+
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Metrics, Model, Output
+
+from ..images import image
+
+
+@dsl.component(base_image=image("serving"), install_kfp_package=False)
+def batch_predict(
+    model: Input[Model],
+    table: Input[Dataset],
+    predictions: Output[Dataset],
+    metrics: Output[Metrics],
+) -> None:
+    """Predicts the label of every row of a table, with the code that also answers online requests.
+
+    Args:
+        model: Model folder, as `train_linear` writes it.
+        table: Table with the columns `row_id` and `text` (strings, no nulls). A column `label` is copied as the truth.
+        predictions: Table in the same order: `row_id`, `label` (null where unknown), `predicted_label`, `probabilities`
+            (list of float64). Its metadata has `labels` (the order of the probabilities), `model_digest`, `model_type`.
+        metrics: `rows` and `rows_per_second` (model loading and file access included).
+
+    Raises:
+        InputError: If the model folder is incomplete or its parts do not fit together, or the table lacks a column or
+            has a null text.
+    """
+    import time
+
+    from seatrial.components.artifacts import describe
+    from seatrial.components.prediction.batch import predict_table
+    from seatrial.components.runtime import task
+
+    with task("batch_predict"):
+        started = time.monotonic()
+        manifest = predict_table(model.path, table.path, predictions.path)
+        describe(predictions, manifest)
+        rows = manifest.metadata["rows"]
+        metrics.log_metric("rows", rows)
+        metrics.log_metric("rows_per_second", rows / (time.monotonic() - started))
+        metrics.metadata["headline"] = f"{rows:,} rows"

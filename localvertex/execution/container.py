@@ -1,0 +1,185 @@
+"""Container tasks, run as processes of this machine: the command in the current environment, not the image.
+
+A task sees what Vertex AI shows it: the executor input, its outputs below the pipeline root, its environment variables.
+"""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..names import project_number
+from ..processes import Command, check_entry_point, child_environment, private_folder, run
+from ..vertex import Vertex
+from .ir import Component, Json
+from .large_arguments import is_python_component, shorten
+from .lineage import Lineage
+from .mount import Mount
+from .outcome import TaskError, Values
+from .overlay import installs_packages, with_overlay
+from .placeholders import Placeholders
+from .reasons import last_reason
+from .values import convert, from_struct, shown
+
+_OUTPUT_FILE = "executor_output.json"
+
+
+@dataclass(frozen=True)
+class ContainerTask:
+    """A container task with all that its process needs.
+
+    Attributes:
+        lineage: The metadata of its run.
+        component: Its component.
+        inputs: What it takes in.
+        constants: The values of placeholders such as `{{$.pipeline_job_name}}`.
+        folder_uri: `gs://` folder for what it puts out.
+        location: Location of the job: projects/PROJECT/locations/LOCATION.
+        log: The file for its output.
+    """
+
+    vertex: Vertex
+    lineage: Lineage
+    component: Component
+    inputs: Values
+    constants: Mapping[str, str]
+    folder_uri: str
+    location: str
+    log: Path
+
+    async def run(self) -> Values:
+        """Runs the task once and returns what it put out.
+
+        Raises:
+            TaskError: If the process cannot be started, fails, or has not put out what it declares.
+        """
+        mount = Mount(self.vertex)
+        executor_input = self._executor_input(mount)
+        output_file = self._make_output_folders(mount)
+        log_start = self.log.stat().st_size if self.log.exists() else 0
+        status = await self._run_process(executor_input, mount)
+        if status != 0:
+            reason = last_reason(self.log, log_start)
+            message = f"The replica workerpool0-0 exited with a non-zero status of {status}."
+            raise TaskError(f"{message} {reason}" if reason else message)
+        return self._outputs(executor_input, _read_output(output_file), mount)
+
+    def _executor_input(self, mount: Mount) -> Json:
+        return {
+            "inputs": {
+                "parameterValues": self.inputs.parameters,
+                "artifacts": {
+                    name: {"artifacts": [_runtime_artifact(artifact) for artifact in found]}
+                    for name, found in self.inputs.artifacts.items()
+                },
+            },
+            "outputs": {
+                "parameters": {
+                    name: {"outputFile": mount.path(self._output_uri(name))}
+                    for name in self.component.output_parameters
+                },
+                "artifacts": {
+                    name: {
+                        "artifacts": [
+                            {
+                                "name": self.lineage.new_artifact_name(),
+                                "type": slot.as_json(),
+                                "uri": self._output_uri(name),
+                                "metadata": {},
+                            }
+                        ]
+                    }
+                    for name, slot in self.component.output_artifacts.items()
+                },
+                "outputFile": mount.path(self._output_uri(_OUTPUT_FILE)),
+            },
+        }
+
+    def _output_uri(self, name: str) -> str:
+        return f"{self.folder_uri}/{name}"
+
+    def _make_output_folders(self, mount: Mount) -> Path:
+        """Makes the folder of the outputs, without what an earlier attempt left, and says where its report will be."""
+        folder = mount.file(self.folder_uri)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder / _OUTPUT_FILE
+
+    async def _run_process(self, executor_input: Json, mount: Mount) -> int:
+        container = self.component.executor["container"]
+        check_entry_point(container.get("command", ()), container["image"])
+        elements = [*container["command"], *container.get("args", ())]
+        if is_python_component(elements):
+            executor_input = mount.for_python_component(executor_input)
+        lists = [name for name, slot in self.component.artifacts.items() if slot.is_list]
+        placeholders = Placeholders(self.constants, executor_input, mount.path, lists)
+        arguments = placeholders.in_arguments(elements)
+        async with private_folder(self.vertex) as folder:
+            environment = child_environment(self.vertex, folder, self._variables(container, placeholders))
+            if installs_packages(elements):
+                environment = await asyncio.to_thread(with_overlay, environment, folder)
+            return await run(shorten(Command(arguments, environment, folder, self.log)))
+
+    def _variables(self, container: Json, placeholders: Placeholders) -> dict[str, str]:
+        _, project, _, location = self.location.split("/")
+        own = {variable["name"]: variable.get("value", "") for variable in container.get("env", ())}
+        return {
+            "GOOGLE_CLOUD_PROJECT": project,
+            "CLOUD_ML_PROJECT_ID": project_number(project),
+            "CLOUD_ML_REGION": location,
+            **placeholders.in_value(own),
+        }
+
+    def _outputs(self, executor_input: Json, reported: Json, mount: Mount) -> Values:
+        outputs = Values(self._output_parameters(reported.get("parameterValues", {}), mount))
+        for name, slot in self.component.output_artifacts.items():
+            (expected,) = executor_input["outputs"]["artifacts"][name]["artifacts"]
+            found = (reported.get("artifacts", {}).get(name, {}).get("artifacts") or [{}])[0]
+            uri = mount.uri(found.get("uri") or expected["uri"])
+            metadata = found.get("metadata") or {}
+            artifact = self.lineage.create_artifact(expected["name"], name, slot, uri, metadata)
+            outputs.artifacts[name] = [artifact]
+        return outputs
+
+    def _output_parameters(self, reported: Mapping[str, Any], mount: Mount) -> dict[str, Any]:
+        parameters = {}
+        for name, declared in self.component.output_parameters.items():
+            file = mount.file(self._output_uri(name))
+            if name in reported:
+                value = reported[name]
+            elif file.is_file():
+                value = file.read_text()
+            else:
+                raise TaskError(
+                    f"The component declares the output {name!r} ({declared.type}), but the task has not written it."
+                )
+            try:
+                parameters[name] = convert(value, declared.type)
+            except ValueError:
+                raise TaskError(
+                    f"The task wrote {shown(value)} to the output {name!r}; expected a value of type {declared.type}."
+                ) from None
+        return parameters
+
+
+def _runtime_artifact(artifact: Any) -> Json:
+    return {
+        "name": artifact.name,
+        "type": {"schemaTitle": artifact.schema_title, "schemaVersion": artifact.schema_version},
+        "uri": artifact.uri,
+        "metadata": from_struct(artifact.metadata),
+    }
+
+
+def _read_output(path: Path) -> Json:
+    """Reads the file in which a task reports its outputs; many tasks write none."""
+    if not path.is_file():
+        return {}
+    try:
+        output = json.loads(path.read_text())
+    except ValueError as error:
+        raise TaskError(f"The task has not written JSON to {path.name}: {error}") from None
+    return output if isinstance(output, dict) else {}

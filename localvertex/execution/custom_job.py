@@ -1,0 +1,196 @@
+"""Custom jobs: the replicas of their worker pools, as processes of this machine.
+
+What a replica finds in its environment: https://cloud.google.com/vertex-ai/docs/training/code-requirements and
+https://cloud.google.com/vertex-ai/docs/training/distributed-training.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import math
+import socket
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from google.rpc import code_pb2
+
+from ..api import enum
+from ..environment import logs_folder
+from ..names import project_number
+from ..processes import Command, check_entry_point, child_environment, private_folder, run
+from ..store import stamp
+from ..vertex import Vertex
+from .outcome import STOPPED, TaskError, internal_error
+from .reasons import last_reason
+
+_logger = logging.getLogger(__name__)
+_SECONDS_FOR_WORKERS_TO_END = 30.0
+_CODES = {"CANCELLED": code_pb2.CANCELLED, "FAILED": code_pb2.INVALID_ARGUMENT}
+
+
+@dataclass(frozen=True)
+class _Replica:
+    """One process of a job.
+
+    Attributes:
+        pool: Number of its worker pool.
+        index: Its number within the pool.
+        rank: Its number within the job.
+        address: Host and port at which the others may reach it.
+        container: The `ContainerSpec`.
+    """
+
+    pool: int
+    index: int
+    rank: int
+    address: str
+    container: Any
+
+    @property
+    def name(self) -> str:
+        """Its name in logs and errors."""
+        return f"workerpool{self.pool}-{self.index}"
+
+
+def enter(vertex: Vertex, name: str, state: str, error: str = "") -> None:
+    """Changes the state of a custom job ("RUNNING"), with the error that led to it."""
+    job = vertex.store.get(name)
+    job.state = enum("JobState")[f"JOB_STATE_{state}"]
+    if state == "RUNNING":
+        stamp(job, "start_time")
+    elif state in ("SUCCEEDED", "FAILED", "CANCELLED"):
+        stamp(job, "end_time")
+    if error:
+        job.error.code, job.error.message = _CODES[state], error
+    vertex.store.save(job)
+
+
+async def run_custom_job(vertex: Vertex, name: str) -> None:
+    """Runs a stored CustomJob until it has ended, or until its state says that it is to be cancelled."""
+    enter(vertex, name, "RUNNING")
+    cancelling = enum("JobState")["JOB_STATE_CANCELLING"]
+    work = asyncio.ensure_future(_work(vertex, vertex.store.get(name)))
+    order = asyncio.ensure_future(vertex.store.wait(name, lambda job: job.state == cancelling, math.inf))
+    try:
+        await asyncio.wait([work, order], return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        await _cancel([work, order])
+        enter(vertex, name, "FAILED", STOPPED)
+        raise
+    await _cancel([work, order])
+    if work.cancelled():
+        enter(vertex, name, "CANCELLED", "The custom job was cancelled.")
+    elif error := work.result():
+        enter(vertex, name, "FAILED", error)
+    else:
+        enter(vertex, name, "SUCCEEDED")
+
+
+async def _work(vertex: Vertex, job: Any) -> str:
+    """Runs a job and returns why it failed, or "" if it did not."""
+    seconds = float(job.job_spec.scheduling.timeout.seconds) or None
+    try:
+        async with asyncio.timeout(seconds):
+            return await _run_replicas(vertex, job, _replicas(job))
+    except TimeoutError:
+        return f"The job was ended because it took longer than its timeout of {seconds:g} s."
+    except Exception as error:
+        _logger.exception("%s", job.name)
+        return internal_error(error)
+
+
+async def _run_replicas(vertex: Vertex, job: Any, replicas: list[_Replica]) -> str:
+    """Runs all replicas until one fails or the primary one has ended, and ends the others then."""
+    running = [asyncio.ensure_future(_run_replica(vertex, job, replica, replicas)) for replica in replicas]
+    primary, unfinished = running[0], set(running)
+    try:
+        while not primary.done():
+            done, unfinished = await asyncio.wait(unfinished, return_when=asyncio.FIRST_COMPLETED)
+            for replica in done:
+                if error := replica.result():
+                    return error
+        if unfinished:
+            await asyncio.wait(unfinished, timeout=_SECONDS_FOR_WORKERS_TO_END)
+        return ""
+    finally:
+        await _cancel(running)
+
+
+async def _run_replica(vertex: Vertex, job: Any, replica: _Replica, replicas: list[_Replica]) -> str:
+    """Runs one replica and returns why it failed, or ""."""
+    container = replica.container
+    log = logs_folder(vertex.home) / job.name.rsplit("/", 1)[1] / f"{replica.name}.log"
+    try:
+        check_entry_point(container.command, container.image_uri)
+        async with private_folder(vertex) as folder:
+            environment = child_environment(vertex, folder, _variables(job, replica, replicas))
+            arguments = [*container.command, *container.args]
+            status = await run(Command(arguments, environment, folder, log))
+    except TaskError as error:
+        return str(error)
+    if status == 0:
+        return ""
+    return f"The replica {replica.name} exited with a non-zero status of {status}. {last_reason(log)}".strip()
+
+
+def _replicas(job: Any) -> list[_Replica]:
+    pools = job.job_spec.worker_pool_specs
+    places = [(number, index) for number, pool in enumerate(pools) for index in range(pool.replica_count)]
+    return [
+        _Replica(pool, index, rank, address, pools[pool].container_spec)
+        for rank, ((pool, index), address) in enumerate(zip(places, _free_addresses(len(places)), strict=True))
+    ]
+
+
+def _free_addresses(count: int) -> list[str]:
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [f"127.0.0.1:{probe.getsockname()[1]}" for probe in probes]
+
+
+def _variables(job: Any, replica: _Replica, replicas: list[_Replica]) -> Mapping[str, str]:
+    _, project, _, location, _, job_id = job.name.split("/")
+    host, port = replicas[0].address.split(":")
+    return {
+        "GOOGLE_CLOUD_PROJECT": project,
+        "CLOUD_ML_PROJECT_ID": project_number(project),
+        "CLOUD_ML_REGION": location,
+        "CLOUD_ML_JOB_ID": job_id,
+        "CLUSTER_SPEC": json.dumps(_cluster_spec(replica, replicas)),
+        "MASTER_ADDR": host,
+        "MASTER_PORT": port,
+        "WORLD_SIZE": str(len(replicas)),
+        "RANK": str(replica.rank),
+        **_output_variables(job.job_spec.base_output_directory.output_uri_prefix),
+        **{variable.name: variable.value for variable in replica.container.env},
+    }
+
+
+def _cluster_spec(replica: _Replica, replicas: Iterable[_Replica]) -> dict[str, Any]:
+    cluster: dict[str, list[str]] = {}
+    for other in replicas:
+        cluster.setdefault(f"workerpool{other.pool}", []).append(other.address)
+    return {
+        "cluster": cluster,
+        "environment": "cloud",
+        "task": {"type": f"workerpool{replica.pool}", "index": replica.index},
+    }
+
+
+def _output_variables(prefix: str) -> dict[str, str]:
+    if not prefix:
+        return {}
+    folder = prefix.rstrip("/")
+    return {
+        "AIP_MODEL_DIR": f"{folder}/model/",
+        "AIP_CHECKPOINT_DIR": f"{folder}/checkpoints/",
+        "AIP_TENSORBOARD_LOG_DIR": f"{folder}/logs/",
+    }
+
+
+async def _cancel(futures: Collection["asyncio.Future[Any]"]) -> None:
+    for future in futures:
+        future.cancel()
+    await asyncio.gather(*futures, return_exceptions=True)

@@ -1,0 +1,75 @@
+"""Long-running operations: work that outlasts the call which asked for it (https://google.aip.dev/151)."""
+
+import logging
+from collections.abc import Awaitable
+from typing import Any
+
+from google.rpc import code_pb2
+
+from .api import ApiError, message
+from .names import location_of, new_id
+from .store import Store, stamp
+from .tasks import Tasks
+
+_logger = logging.getLogger(__name__)
+OPERATION = "google.longrunning.Operation"
+
+
+def finished(store: Store, name: str, metadata_type: str, response: Any) -> Any:
+    """An operation that is done at once.
+
+    Args:
+        store: Where the operation is kept.
+        name: Resource that it works on; the operation's name begins with its location.
+        metadata_type: Name of the message that describes the operation: "UploadModelOperationMetadata".
+        response: What the operation returns.
+    """
+    operation = _new(store, name, metadata_type)
+    operation.done = True
+    operation.response.Pack(response)
+    return store.save(operation)
+
+
+def start(store: Store, tasks: Tasks, name: str, metadata_type: str, work: Awaitable[Any]) -> Any:
+    """An operation that is done when `work` is: its result is the response, an `ApiError` the operation's error."""
+    operation = _new(store, name, metadata_type)
+    tasks.spawn(_finish(store, operation.name, work), name=operation.name)
+    return operation
+
+
+def interrupt_unfinished(store: Store, reason: str) -> None:
+    """Ends the operations that an earlier server process left unfinished."""
+    for operation in store.all(OPERATION):
+        if not operation.done:
+            _fail(store, operation, code_pb2.ABORTED, reason)
+
+
+def _new(store: Store, name: str, metadata_type: str) -> Any:
+    operation = message(OPERATION)(name=f"{location_of(name)}/operations/{new_id()}")
+    metadata = message(metadata_type)()
+    stamp(metadata.generic_metadata, "create_time")
+    stamp(metadata.generic_metadata, "update_time")
+    operation.metadata.Pack(metadata)
+    return store.create(operation)
+
+
+async def _finish(store: Store, name: str, work: Awaitable[Any]) -> None:
+    try:
+        response = await work
+    except ApiError as error:
+        _fail(store, store.get(name), error.code.value[0], error.message)
+    except Exception as error:
+        _logger.exception("operation %s", name)
+        _fail(store, store.get(name), code_pb2.INTERNAL, f"Internal error: {error!r}")
+    else:
+        operation = store.get(name)
+        operation.done = True
+        operation.response.Pack(response)
+        store.save(operation)
+
+
+def _fail(store: Store, operation: Any, code: int, reason: str) -> None:
+    operation.done = True
+    operation.error.code = code
+    operation.error.message = reason
+    store.save(operation)

@@ -1,0 +1,179 @@
+"""Processes of tasks and served models: a command with its log, ended with its children when cancelled or overdue."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .execution.outcome import TaskError
+from .names import new_id
+from .vertex import Vertex
+
+_GRACE_SECONDS = 5.0
+# What a process starts inherits this variable, also in a session of its own: so it is found when its parent has gone.
+_MARK_VARIABLE = "SEATRIAL_PROCESS"
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run.
+
+    Attributes:
+        arguments: The program and its arguments.
+        environment: All its variables.
+        folder: Its working directory.
+        log: The file that its output is appended to.
+    """
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    folder: Path
+    log: Path
+
+
+def child_environment(vertex: Vertex, folder: Path, variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a task: the server's own, this Python first in the path, the way to this server, `variables`.
+
+    Args:
+        vertex: The emulator.
+        folder: The task's private folder; temporary files go there.
+        variables: What the task itself sets.
+    """
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {
+        **os.environ,
+        "PATH": path,
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(folder),
+        **vertex.environment,
+        **variables,
+    }
+
+
+@contextlib.asynccontextmanager
+async def private_folder(vertex: Vertex) -> AsyncIterator[Path]:
+    """A new folder for one process, removed at the end of the block."""
+    parent = private_folders(vertex)
+    parent.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=""))
+    try:
+        yield folder
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def private_folders(vertex: Vertex) -> Path:
+    """The folder of the private folders."""
+    return vertex.home / "tasks"
+
+
+def check_entry_point(command: Sequence[str], image: str) -> None:
+    """Refuses a container that leaves it to its image what runs in it.
+
+    Raises:
+        TaskError: If there is no command.
+    """
+    if not command:
+        raise TaskError(
+            f"There is no command, so that the entry point of the image {image!r} would run. The process runtime runs "
+            "commands in the current environment, no images: only the docker runtime could run it. Set the command."
+        )
+
+
+async def run(command: Command, timeout_seconds: float | None = None) -> int:
+    """Runs a command to its end; when this is cancelled or the time is over, its processes are ended first.
+
+    Returns:
+        The exit status; 128 and the signal's number after a signal, as a shell reports it.
+
+    Raises:
+        TaskError: If it cannot be started.
+        TimeoutError: If it takes longer than `timeout_seconds`.
+    """
+    mark = new_id()
+    process = await _start(command, mark)
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            status = await process.wait()
+    except (TimeoutError, asyncio.CancelledError):
+        await _terminate(process, mark)
+        raise
+    _kill_rest(process.pid, _marked(mark))  # a container ends with its first process, too
+    return status if status >= 0 else 128 - status
+
+
+async def _start(command: Command, mark: str) -> asyncio.subprocess.Process:
+    command.log.parent.mkdir(parents=True, exist_ok=True)
+    with command.log.open("ab") as log:
+        try:
+            return await asyncio.create_subprocess_exec(
+                *command.arguments,
+                env={**command.environment, _MARK_VARIABLE: mark},
+                cwd=command.folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            raise TaskError(
+                f"The command {command.arguments[0]!r} was not found. It is run in the current environment, not in its "
+                "image: install it here."
+            ) from None
+        except (OSError, ValueError) as error:  # ValueError: a null character
+            raise TaskError(f"The command {command.arguments[0]!r} cannot be started: {error}") from None
+
+
+async def _terminate(process: asyncio.subprocess.Process, mark: str) -> None:
+    """Ends a process and its descendants: politely, then by force."""
+    descendants = _descendants(process.pid)  # also those that have overwritten their environment, as setproctitle does
+    _signal_group(process.pid, signal.SIGTERM)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_GRACE_SECONDS):
+            await process.wait()
+    _kill_rest(process.pid, {*descendants, *_marked(mark)})
+    await process.wait()
+
+
+def _kill_rest(group: int, processes: Iterable[int]) -> None:
+    """Ends what is left of a process: its group, and processes in sessions of their own."""
+    _signal_group(group, signal.SIGKILL)
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(process, signal.SIGKILL)
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _marked(mark: str) -> list[int]:
+    """The processes that have inherited a mark; on systems without /proc none."""
+    entry, found = f"{_MARK_VARIABLE}={mark}".encode(), []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile, or is another user's
+            if entry in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
+
+
+def _descendants(ancestor: int) -> list[int]:
+    """The processes below a process, also those in sessions of their own; on systems without /proc none."""
+    parents = dict(_parents())
+    found = [ancestor]
+    for process in found:
+        found += [child for child, parent in parents.items() if parent == process]
+    return found[1:]
+
+
+def _parents() -> Iterable[tuple[int, int]]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            yield int(folder.name), int((folder / "stat").read_text().rpartition(")")[2].split()[1])

@@ -1,0 +1,101 @@
+"""The parent of the server: it leaves no process of the server behind, however the server ends.
+
+    python -m seatrial.localvertex.supervisor LOCK COMMAND…
+
+It goes to the background and holds LOCK, which contains its process id, for as long as it lives. The server holds it,
+too: when only the supervisor is killed, no second server starts on the same state before the first has ended. Orphans
+below the supervisor become its children instead of init's, so that it finds them all, whatever session or group they
+made for themselves. The server in turn gets SIGTERM when its supervisor dies.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_GRACE_SECONDS = 10
+_SECONDS_TO_DIE = 10
+SECONDS_TO_END = _GRACE_SECONDS + _SECONDS_TO_DIE + 5
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def main(lock: str, *command: str) -> None:
+    """Goes to the background, runs the command there and ends what it left."""
+    descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT, 0o644)  # open, and so locked, until the process has ended
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    os.truncate(descriptor, 0)
+    if os.fork():
+        os._exit(0)
+    os.write(descriptor, str(os.getpid()).encode())
+    os.set_inheritable(descriptor, True)  # by the server; it passes no descriptors on to its children
+    status = _supervise(command)
+    _kill_descendants()
+    if status:
+        print(f"The server ended with exit code {status}.", file=sys.stderr, flush=True)
+
+
+def _supervise(command: tuple[str, ...]) -> int:
+    """Runs a command and returns its exit code; SIGTERM is passed on, and has to be obeyed in time."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    supervisor = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    server = os.fork()
+    if server == 0:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        if os.getppid() == supervisor:
+            os.execv(command[0], command)  # noqa: S606
+        os._exit(1)
+
+    def end_server(number: int, _: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server, signal.SIGTERM if number == signal.SIGTERM else signal.SIGKILL)
+        signal.alarm(_GRACE_SECONDS)
+
+    signal.signal(signal.SIGTERM, end_server)
+    signal.signal(signal.SIGALRM, end_server)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    while True:
+        process, status = os.waitpid(-1, 0)
+        if process == server:
+            signal.alarm(0)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            return os.waitstatus_to_exitcode(status)
+
+
+def _kill_descendants() -> None:
+    """Kills the children until there are none: the children of a killed one become ours."""
+    deadline = time.monotonic() + _SECONDS_TO_DIE
+    while time.monotonic() < deadline:
+        for child in _children():
+            with contextlib.suppress(PermissionError):  # it runs as another user
+                os.kill(child, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+            time.sleep(0.01)
+            continue
+        return
+
+
+def _children() -> Iterator[int]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            if int(parent) == os.getpid():
+                yield int(folder.name)
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":  # no other system has it; there, orphans of a killed server stay
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

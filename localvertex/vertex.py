@@ -1,0 +1,33 @@
+"""What the handlers of all services share: the store, background work, and the engines that do the work."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .store import Store
+from .tasks import Tasks
+
+if TYPE_CHECKING:
+    from .execution.pipeline import PipelineRunner
+    from .serving import Serving
+    from .storage.service import Storage
+
+
+@dataclass
+class Vertex:
+    """The local Vertex AI of one server process.
+
+    Attributes:
+        home: Folder of everything that is kept: database, buckets, logs.
+        environment: Variables that make a child process's Google clients reach this server.
+        private_root: Whether `/gcs` shows the buckets to child processes.
+    """
+
+    home: Path
+    store: Store
+    storage: "Storage"
+    environment: dict[str, str]
+    private_root: bool
+    tasks: Tasks = field(default_factory=Tasks)
+    serving: "Serving" = field(init=False)
+    pipelines: "PipelineRunner" = field(init=False)

@@ -1,0 +1,185 @@
+"""Custom jobs, through Google's own client: replicas really run."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.api_core import exceptions
+from google.cloud import aiplatform_v1
+
+from seatrial.localvertex import lifecycle
+
+PARENT = "projects/local-project/locations/us-central1"
+_DUMP = """
+import json, os, sys
+name = "CLUSTER_SPEC MASTER_ADDR MASTER_PORT WORLD_SIZE RANK AIP_MODEL_DIR AIP_CHECKPOINT_DIR AIP_TENSORBOARD_LOG_DIR A"
+values = {key: os.environ.get(key) for key in name.split()}
+task = json.loads(values["CLUSTER_SPEC"])["task"]
+json.dump(values, open(f"{sys.argv[1]}/{task['type']}-{task['index']}.json", "w"))
+"""
+
+
+@pytest.fixture(scope="module")
+def client(vertex: lifecycle.Running) -> aiplatform_v1.JobServiceClient:
+    return aiplatform_v1.JobServiceClient(client_options={"api_endpoint": "us-central1-aiplatform.googleapis.com"})
+
+
+@pytest.fixture
+def create(client: aiplatform_v1.JobServiceClient) -> Callable[..., aiplatform_v1.CustomJob]:
+    def create(*pools: dict[str, Any], **spec: Any) -> aiplatform_v1.CustomJob:
+        job = {"display_name": "test", "job_spec": {"worker_pool_specs": list(pools), **spec}}
+        return client.create_custom_job(parent=PARENT, custom_job=job)
+
+    return create
+
+
+@pytest.fixture
+def wait(client: aiplatform_v1.JobServiceClient) -> Callable[[str], aiplatform_v1.CustomJob]:
+    def wait(name: str) -> aiplatform_v1.CustomJob:
+        while not (job := client.get_custom_job(name=name)).end_time:
+            pass  # the call itself waits for the end
+        return job
+
+    return wait
+
+
+def _pool(*command: str, count: int = 1, **container: Any) -> dict[str, Any]:
+    return {
+        "machine_spec": {"machine_type": "n1-standard-4"},
+        "replica_count": count,
+        "container_spec": {"image_uri": "python:3.11", "command": list(command), **container},
+    }
+
+
+def test_replicas_find_their_cluster_and_their_folders(create: Any, wait: Any, tmp_path: Path, bucket: str) -> None:
+    env = [{"name": "A", "value": "b"}]
+    pools = [_pool("python3", "-c", _DUMP, count=count, args=[str(tmp_path)], env=env) for count in (1, 2)]
+    job = wait(create(*pools, base_output_directory={"output_uri_prefix": f"gs://{bucket}/out"}).name)
+    assert job.state.name == "JOB_STATE_SUCCEEDED", job.error
+    found = {path.stem: json.loads(path.read_text()) for path in tmp_path.iterdir()}
+    assert set(found) == {"workerpool0-0", "workerpool1-0", "workerpool1-1"}
+    clusters = {json.dumps(json.loads(values["CLUSTER_SPEC"])["cluster"]) for values in found.values()}
+    assert len(clusters) == 1
+    cluster = json.loads(clusters.pop())
+    assert [len(cluster[pool]) for pool in ("workerpool0", "workerpool1")] == [1, 2]
+    primary = found["workerpool0-0"]
+    assert cluster["workerpool0"] == [f"{primary['MASTER_ADDR']}:{primary['MASTER_PORT']}"]
+    assert sorted(values["RANK"] for values in found.values()) == ["0", "1", "2"]
+    assert primary["WORLD_SIZE"] == "3"
+    assert primary["AIP_MODEL_DIR"] == f"gs://{bucket}/out/model/"
+    assert primary["AIP_CHECKPOINT_DIR"] == f"gs://{bucket}/out/checkpoints/"
+    assert primary["AIP_TENSORBOARD_LOG_DIR"] == f"gs://{bucket}/out/logs/"
+    assert primary["A"] == "b"
+
+
+def test_a_replica_that_fails_ends_the_job_with_its_reason(create: Any, wait: Any) -> None:
+    failing = _pool("sh", "-c", "echo no disk >&2; exit 3")
+    job = wait(create(_pool("sleep", "600"), failing).name)
+    assert job.state.name == "JOB_STATE_FAILED"
+    assert job.error.message == "The replica workerpool1-0 exited with a non-zero status of 3. no disk"
+
+
+def test_the_job_has_succeeded_when_its_primary_replica_has(create: Any, wait: Any, tmp_path: Path) -> None:
+    marker = tmp_path / "done"
+    slow = _pool("sh", "-c", 'sleep 1; touch "$0"', str(marker))
+    assert wait(create(_pool("true"), slow).name).state.name == "JOB_STATE_SUCCEEDED"
+    assert marker.exists()
+
+
+def test_a_job_that_takes_too_long_fails(create: Any, wait: Any) -> None:
+    job = wait(create(_pool("sleep", "600"), scheduling={"timeout": "1s"}).name)
+    assert job.state.name == "JOB_STATE_FAILED"
+    assert "longer than its timeout of 1 s" in job.error.message
+
+
+def test_a_job_is_cancelled(client: Any, create: Any, wait: Any) -> None:
+    job = create(_pool("sleep", "600"))
+    client.cancel_custom_job(name=job.name)
+    assert wait(job.name).state.name == "JOB_STATE_CANCELLED"
+    with pytest.raises(exceptions.FailedPrecondition, match="has ended"):
+        client.cancel_custom_job(name=job.name)
+
+
+def test_a_job_is_deleted_once_it_has_ended(client: Any, create: Any, wait: Any) -> None:
+    job = create(_pool("sleep", "600"))
+    with pytest.raises(exceptions.FailedPrecondition, match="Cancel it first"):
+        client.delete_custom_job(name=job.name)
+    client.cancel_custom_job(name=job.name)
+    wait(job.name)
+    client.delete_custom_job(name=job.name).result()
+    with pytest.raises(exceptions.NotFound):
+        client.get_custom_job(name=job.name)
+
+
+def test_an_image_without_a_command_fails_with_what_to_do(create: Any, wait: Any) -> None:
+    job = wait(create(_pool()).name)
+    assert job.state.name == "JOB_STATE_FAILED"
+    assert "only the docker runtime could run it" in job.error.message
+
+
+@pytest.mark.parametrize(
+    ("pools", "spec", "error", "reason"),
+    [
+        ([], {}, "InvalidArgument", "worker_pool_specs"),
+        ([_pool("true", count=2)], {}, "InvalidArgument", "replica_count must be 1"),
+        ([_pool("true", image_uri="")], {}, "InvalidArgument", "image_uri is required"),
+        ([{**_pool("true"), "machine_spec": {}}], {}, "InvalidArgument", "machine_type is required"),
+        ([_pool("true")], {"scheduling": {"max_wait_duration": "60s"}}, "InvalidArgument", "FLEX_START"),
+        (
+            [_pool("true")],
+            {"base_output_directory": {"output_uri_prefix": "/tmp"}},
+            "InvalidArgument",
+            "output_uri_prefix",
+        ),
+        (
+            [{"replica_count": 1, "python_package_spec": {"python_module": "m"}}],
+            {},
+            "MethodNotImplemented",
+            "python_package_spec",
+        ),
+    ],
+)
+def test_a_job_that_cannot_run_is_refused(
+    create: Any, pools: list[dict[str, Any]], spec: dict[str, Any], error: str, reason: str
+) -> None:
+    with pytest.raises(getattr(exceptions, error), match=reason):
+        create(*pools, **spec)
+
+
+def test_flex_start_may_wait(create: Any, wait: Any) -> None:
+    scheduling = {"strategy": "FLEX_START", "max_wait_duration": "60s"}
+    assert wait(create(_pool("true"), scheduling=scheduling).name).state.name == "JOB_STATE_SUCCEEDED"
+
+
+def test_a_custom_training_job_of_google_cloud_pipeline_components(tmp_path: Path, bucket: str) -> None:
+    from google.cloud import aiplatform
+    from google_cloud_pipeline_components.v1.custom_job import CustomTrainingJobOp
+    from kfp import compiler, dsl
+
+    @dsl.pipeline(name="training")
+    def pipeline(marker: str) -> None:
+        pool = {
+            "machine_spec": {"machine_type": "n1-standard-4"},
+            "replica_count": 1,
+            "container_spec": {"image_uri": "python:3.11", "command": ["touch"], "args": [marker]},
+        }
+        CustomTrainingJobOp(display_name="train", worker_pool_specs=[pool])
+
+    compiler.Compiler().compile(pipeline, str(tmp_path / "training.yaml"))
+    job = aiplatform.PipelineJob(
+        display_name="training",
+        template_path=str(tmp_path / "training.yaml"),
+        job_id=f"training-{time.time_ns()}",
+        pipeline_root=f"gs://{bucket}",
+        parameter_values={"marker": str(tmp_path / "marker")},
+        project="local-project",
+        location="us-central1",
+    )
+    job.submit()
+    while not job.done():
+        time.sleep(0.05)
+    assert job.state.name == "PIPELINE_STATE_SUCCEEDED", job.gca_resource.error
+    assert (tmp_path / "marker").exists()
