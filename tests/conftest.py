@@ -1,6 +1,7 @@
 """The local Vertex AI that contract tests reach through Google's own clients: one server a test process."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import hypothesis
 import pytest
 
 from seatrial.localvertex import lifecycle
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and the programs that they start would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # On a loaded machine, how long an example takes says nothing.
 hypothesis.settings.register_profile("without_deadline", deadline=None)

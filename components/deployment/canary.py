@@ -242,6 +242,11 @@ class _Rollout:
             text = f"The challenger answered {answered} of {len(calls):,} requests at {percent} % of the traffic"
             harm = Reason("no_evidence", f"{text}; {MINIMUM_ANSWERS} answers are needed to judge it.")
             judgement = Judgement(harm, judgement.p_values)
+        if percent == 100 and judgement.harm and judgement.harm.code == "latency":
+            log(f"looking again, since nothing serves beside it to compare with: {judgement.harm.text}")
+            again = self._replay()
+            calls += again
+            judgement = self._judge(percent, again)
         self._calls += calls
         self._record(percent, started, calls, judgement)
         return judgement.harm

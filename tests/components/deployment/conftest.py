@@ -13,6 +13,7 @@ from google.cloud.aiplatform_v1 import types
 
 from seatrial.components.deployment.canary import deploy_canary
 from seatrial.components.deployment.champion import readable, version_name
+from seatrial.components.deployment.decision import Limits
 from seatrial.components.deployment.google_api import Clients
 from seatrial.components.deployment.plan import Plan
 from seatrial.components.deployment.replay import Row
@@ -22,7 +23,9 @@ SERVER = str(Path(__file__).parent / "model_server.py")
 ROWS = [
     Row(number, f"review {number} {label}", label) for number in range(150) for label in [("good", "bad")[number % 2]]
 ]
-QUICK = Plan(steps=[25, 100], requests_per_step=40)
+# How long an answer takes on a loaded machine says nothing: only what `model_server.py` does when it is slow is harm.
+LIMITS = Limits(latency_floor_ms=900)
+QUICK = Plan(steps=[25, 100], requests_per_step=40, limits=LIMITS)
 RESOURCES = types.DedicatedResources(machine_spec={"machine_type": "n1-standard-2"}, min_replica_count=1)
 
 

@@ -1,7 +1,8 @@
 """A model server for rollouts that needs no library: `python model_server.py BEHAVIOUR [NUMBER]`.
 
 It answers each text with its last word as the label, which is right. BEHAVIOUR says what is wrong with it: good,
-errors, slow, wrong (labels), garbage (no labels), never-ready, slow-start, crash (after NUMBER answers).
+errors, slow, slow-at-first (its first NUMBER answers), wrong (labels), garbage (no labels), never-ready,
+slow-start, crash (after NUMBER answers).
 """
 
 import json
@@ -11,7 +12,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BEHAVIOUR, NUMBER = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0
-SECONDS_OF_SLOW_ANSWER, SECONDS_OF_SLOW_START = 0.5, 3.0
+SECONDS_OF_SLOW_ANSWER, SECONDS_OF_SLOW_START = 1.0, 3.0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -27,7 +28,7 @@ class Handler(BaseHTTPRequestHandler):
         Handler.answered += 1
         if BEHAVIOUR == "crash" and Handler.answered > NUMBER:
             os._exit(1)
-        if BEHAVIOUR == "slow":
+        if BEHAVIOUR == "slow" or (BEHAVIOUR == "slow-at-first" and Handler.answered <= NUMBER):
             time.sleep(SECONDS_OF_SLOW_ANSWER)
         labels = [instance["text"].split()[-1] for instance in request["instances"]]
         if BEHAVIOUR == "wrong":
@@ -51,4 +52,5 @@ if __name__ == "__main__":
     if BEHAVIOUR == "slow-start":
         time.sleep(SECONDS_OF_SLOW_START)
     address = (os.environ["SEATRIAL_HTTP_HOST"], int(os.environ["AIP_HTTP_PORT"]))
+    ThreadingHTTPServer.request_queue_size = 128  # with 5, a connection of many at once may be set up a second late
     ThreadingHTTPServer(address, Handler).serve_forever()

@@ -3,6 +3,7 @@
 import sys
 
 from seatrial.components.deployment.canary import deploy_canary
+from seatrial.components.deployment.decision import Limits
 from seatrial.components.deployment.plan import Plan
 from seatrial.components.deployment.replay import Row
 
@@ -12,7 +13,7 @@ if __name__ == "__main__":
         endpoint,
         model,
         [Row(number, f"review {number} good", "good") for number in range(50)],
-        Plan(requests_per_step=int(requests_per_step)),
+        Plan(requests_per_step=int(requests_per_step), limits=Limits(latency_floor_ms=900)),
         job=job,
         task_name="deploy-canary",
         operation_started=lambda url: None,

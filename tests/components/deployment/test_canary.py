@@ -8,7 +8,9 @@ from seatrial.components.deployment.plan import Plan
 from seatrial.components.deployment.replay import Row
 from seatrial.components.runtime import InputError
 
-THREE_STEPS = Plan(steps=[10, 50, 100], requests_per_step=100)
+from .conftest import LIMITS
+
+THREE_STEPS = Plan(steps=[10, 50, 100], requests_per_step=100, limits=LIMITS)
 
 
 def test_a_good_challenger_takes_the_traffic_in_steps(registry, serving):
@@ -81,12 +83,22 @@ def test_a_bad_challenger_is_taken_back(registry, serving, behaviour, codes):
     rollout = registry.roll_out(challenger, plan=THREE_STEPS)
 
     assert rollout["outcome"] == "rolled_back"
-    assert rollout["reason"]["code"] in codes
+    assert rollout["reason"]["code"] in codes, rollout["steps"]
     assert rollout["steps"][-1]["decision"] == "roll_back"
     assert registry.split() == rollout["split_after"] == {readable(champion): 100}
     assert registry.deployed() == [readable(champion)]
     assert registry.aliases(champion) == {"champion"}
     assert registry.aliases(challenger) == {"challenger"}
+
+
+def test_slowness_that_passes_while_nothing_else_serves_is_not_held_against_the_challenger(registry, serving):
+    serving("good")
+    plan = Plan(steps=[100], requests_per_step=40, limits=LIMITS)
+
+    rollout = registry.roll_out(registry.upload("slow-at-first", "40"), plan=plan)
+
+    assert rollout["outcome"] == "promoted"
+    assert rollout["steps"][-1]["requests"] == 80, "there was a second look"
 
 
 def test_a_challenger_that_never_gets_ready_gets_no_traffic(registry, serving):

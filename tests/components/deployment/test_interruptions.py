@@ -18,12 +18,12 @@ from seatrial.components.deployment.lease import Lease, holder_label, read_lease
 from seatrial.components.deployment.plan import Plan
 from seatrial.components.runtime import InputError
 
-from .conftest import PARENT, RESOURCES, Registry, run_job
+from .conftest import LIMITS, PARENT, RESOURCES, Registry, run_job
 
 PROGRAM = str(Path(__file__).parent / "rollout_process.py")
 JOB = f"{PARENT}/pipelineJobs/rollout"
 HOLDER = holder_label(JOB, "deploy-canary")
-LONG_STEPS = Plan(requests_per_step=300)
+LONG_STEPS = Plan(requests_per_step=300, limits=LIMITS)
 NEVER = 4_000_000_000
 
 
