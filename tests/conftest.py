@@ -10,7 +10,7 @@ import pytest
 
 from seatrial.localvertex import lifecycle
 
-# A shell that runs the tests in the background has them ignore Ctrl-C, and the programs that they start would inherit it.
+# A shell that runs the tests in the background has them ignore Ctrl-C, and so the programs that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

@@ -14,8 +14,8 @@ Three things are tested at each step, one-sided, for harm:
   alarm too often; the second condition makes up for it.
 
 At 100 % nothing serves beside the challenger: quality and latency are then compared with the champion's earlier answers
-in the same rollout, and slowness has to show twice in a row, as it may have come from elsewhere meanwhile. The first model of an endpoint has no control at all: only its errors are tested, by the
-exact binomial test against a fixed rate.
+in the same rollout, and slowness has to show twice in a row, as it may have come from elsewhere meanwhile. The first
+model of an endpoint has no control at all: only its errors are tested, by the exact binomial test against a fixed rate.
 
 With independent requests the probability of a false alarm in the whole rollout is at most the significance level, which
 is divided by the number of tests (Bonferroni, steps x 3). A step without evidence of harm proceeds; non-inferiority is
