@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := curation,training,evaluation,deployment,serving,local,demo,test
+EXTRAS := curation,training,evaluation,deployment,serving,transformer,local,demo,test
 
 .PHONY: help install run test lint compile clean
 
