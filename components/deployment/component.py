@@ -18,7 +18,7 @@ def look_up_champion(
     endpoint: Output[VertexEndpoint],
     parent_model: Output[VertexModel],
     champion: Output[Model],
-) -> NamedTuple("Found", [("endpoint_found", bool), ("champion_found", bool)]):  # type: ignore[valid-type]
+) -> NamedTuple("Found", [("endpoint_found", bool), ("champion_found", bool), ("champion_uri", str)]):  # type: ignore[valid-type]
     """Finds what serves today: the endpoint, the registered model, and the champion that a new model has to beat.
 
     The champion is, of the endpoint's models with traffic, the one whose registered version has the alias `champion`,
@@ -38,6 +38,8 @@ def look_up_champion(
     Returns:
         endpoint_found: Whether the endpoint exists.
         champion_found: Whether a model serves on it.
+        champion_uri: The champion's model folder, for `dsl.importer`: imported, it is the same artifact in each run, so
+            that tasks on it can be cached. Empty if there is none.
 
     Raises:
         InputError: If several endpoints or models have the display name, the project or region does not exist, or the
@@ -61,7 +63,8 @@ def look_up_champion(
             champion.metadata["resourceName"] = serving.champion.version_name
             champion.metadata["deployed_model_id"] = serving.champion.deployed_model_id
             champion.metadata["traffic_split"] = serving.champion.traffic_split
-    return serving.endpoint_name is not None, serving.champion is not None
+    found = serving.champion
+    return serving.endpoint_name is not None, found is not None, found.artifact_uri if found else ""
 
 
 @dsl.component(base_image=image("cpu"), install_kfp_package=False)
@@ -70,6 +73,7 @@ def package_model(
     job: str,
     unmanaged_container_model: Output[UnmanagedContainerModel],
     serving_image: str = "",
+    drill: str = "",
 ) -> None:
     """Describes a model folder as a Vertex AI model that seatrial's prediction server serves, for `ModelUploadOp`.
 
@@ -79,15 +83,17 @@ def package_model(
             `batch_predict`, so that what was evaluated is what serves.
         unmanaged_container_model: The model folder's URI and the container that serves it.
         serving_image: The image to use instead, where the pipeline has no task that runs in it.
+        drill: To rehearse a rollback, what the served model does wrong on purpose: "wrong_labels", "slow", "crash".
 
     Raises:
-        InputError: If the model folder is incomplete, or the job has no, or more than one, image called `serving`.
+        InputError: If the model folder is incomplete, the job has no, or more than one, image called `serving`, or
+            there is no such drill.
     """
     from seatrial.components.deployment.package import container_spec
     from seatrial.components.runtime import task
 
     with task("package_model"):
-        spec = container_spec(model.path, job, serving_image)
+        spec = container_spec(model.path, job, serving_image, drill)
         unmanaged_container_model.uri = model.uri
         unmanaged_container_model.metadata["containerSpec"] = spec
         unmanaged_container_model.metadata["headline"] = f"served by {spec['imageUri'].rsplit('/', 1)[-1]}"
@@ -98,6 +104,7 @@ def plan_rollout(
     steps: list = [10, 50, 100],  # noqa: B006
     requests_per_step: int = 200,
     significance_level: float = 0.05,
+    drill: str = "",
 ) -> list:
     """Checks how a model is to be rolled out, before anything is trained or registered for it.
 
@@ -105,18 +112,22 @@ def plan_rollout(
         steps: The challenger's percentages of the traffic, as for `deploy_canary`.
         requests_per_step: Requests at each step.
         significance_level: Of the rollout as a whole.
+        drill: As for `package_model`.
 
     Returns:
         The steps, for `deploy_canary`.
 
     Raises:
-        InputError: If a value is out of range, or the first step is too small for its number of requests.
+        InputError: If a value is out of range, the first step is too small for its number of requests, or there is no
+            such drill.
     """
     from seatrial.components.deployment.decision import Limits
     from seatrial.components.deployment.plan import Plan, whole_numbers
+    from seatrial.components.prediction.drill import check_drill
     from seatrial.components.runtime import task
 
     with task("plan_rollout"):
+        check_drill(drill)
         plan = Plan(whole_numbers(steps), requests_per_step, limits=Limits(significance_level))
         plan.check()
     return list(plan.steps)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..artifacts import read_manifest
+from ..prediction.drill import VARIABLE, check_drill
 from ..runtime import InputError
 from .google_api import RETRY, Clients, explained, location_of
 
@@ -10,17 +11,20 @@ _SERVER = ["python", "-m", "seatrial.components.prediction.server"]
 _PORT = 8080
 
 
-def container_spec(model_folder: str, job: str, serving_image: str) -> dict[str, Any]:
+def container_spec(model_folder: str, job: str, serving_image: str, drill: str = "") -> dict[str, Any]:
     """The container that serves a model folder, as `google.UnmanagedContainerModel` has it in its metadata.
 
     Args:
         model_folder: Path of the model folder; it must be complete.
         job: Resource name of the pipeline job that runs.
         serving_image: The image; if empty, the one of the job's tasks that run in an image called `serving`.
+        drill: A fault on purpose; empty for none.
 
     Raises:
-        InputError: If the folder is no complete model folder, or the job does not tell which image to use.
+        InputError: If the folder is no complete model folder, the job does not tell which image to use, or there is no
+            such drill.
     """
+    check_drill(drill)
     read_manifest(model_folder, kind="model")
     return {
         "imageUri": serving_image or _serving_image_of(job),
@@ -28,6 +32,7 @@ def container_spec(model_folder: str, job: str, serving_image: str) -> dict[str,
         "predictRoute": "/predict",
         "healthRoute": "/health",
         "ports": [{"containerPort": _PORT}],
+        **({"env": [{"name": VARIABLE, "value": drill}]} if drill else {}),
     }
 
 

@@ -5,14 +5,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 
-from ..artifacts import Manifest, read_table, strings_of, write_table
-from ..runtime import Progress
+from ..artifacts import Manifest, open_table, peek_manifest, read_manifest, read_table, strings_of, write_table
+from ..runtime import Progress, log
 from .models import load_model
 
-_ROWS_PER_BATCH = 1000
+_ROWS_PER_BATCH = 256
 
 
-def predict_table(model: str | Path, table: str | Path, predictions: str | Path) -> Manifest:
+def predict_table(
+    model: str | Path, table: str | Path, predictions: str | Path, known: str | Path | None = None
+) -> Manifest:
     """Predicts the label of every row of a table folder.
 
     Args:
@@ -20,6 +22,7 @@ def predict_table(model: str | Path, table: str | Path, predictions: str | Path)
         table: Table folder with the columns `row_id` and `text`; `label`, if it is there, is copied as the truth.
         predictions: Table folder to write: `row_id`, `label` (null where unknown), `predicted_label` (the most probable
             one), `probabilities` (in the order of the manifest's `labels`). Rows keep their order.
+        known: Predictions that are copied instead if they are those of the same model for the same table.
 
     Returns:
         The manifest of the predictions.
@@ -27,8 +30,10 @@ def predict_table(model: str | Path, table: str | Path, predictions: str | Path)
     Raises:
         InputError: If the model cannot be used, or the table lacks a column or has a null text.
     """
+    if known is not None and (manifest := _copy_if_same(known, model, table, predictions)):
+        return manifest
     classifier = load_model(model)
-    rows = read_table(table, ["row_id", "text"], optional=["label"])
+    rows, rows_manifest = open_table(table, ["row_id", "text"], optional=["label"])
     has_label = "label" in rows.column_names
     texts = strings_of(rows, "text", table, "Run curate_text on the table first.")
     progress = Progress(len(texts), "rows")
@@ -56,5 +61,19 @@ def predict_table(model: str | Path, table: str | Path, predictions: str | Path)
             "labels": classifier.labels,
             "model_digest": classifier.digest,
             "model_type": classifier.model_type,
+            "table_digest": rows_manifest.digest,
         },
     )
+
+
+def _copy_if_same(known: str | Path, model: str | Path, table: str | Path, predictions: str | Path) -> Manifest | None:
+    """Copies known predictions if model and table have the digests that they were made from; else None."""
+    metadata = peek_manifest(known, kind="table").metadata
+    made_from = {
+        "model_digest": read_manifest(model, kind="model").digest,
+        "table_digest": read_manifest(table, kind="table").digest,
+    }
+    if any(metadata.get(key) != digest for key, digest in made_from.items()):
+        return None
+    log("the model and the table are those of the known predictions, which are copied")
+    return write_table(predictions, read_table(known), metadata=metadata)

@@ -12,6 +12,7 @@ def batch_predict(
     table: Input[Dataset],
     predictions: Output[Dataset],
     metrics: Output[Metrics],
+    known: Input[Dataset] = None,  # how KFP marks an optional input
 ) -> None:
     """Predicts the label of every row of a table, with the code that also answers online requests.
 
@@ -19,8 +20,11 @@ def batch_predict(
         model: Model folder, as `train_linear` writes it.
         table: Table with the columns `row_id` and `text` (strings, no nulls). A column `label` is copied as the truth.
         predictions: Table in the same order: `row_id`, `label` (null where unknown), `predicted_label`, `probabilities`
-            (list of float64). Its metadata has `labels` (the order of the probabilities), `model_digest`, `model_type`.
+            (list of float64). Its metadata has `labels` (the order of the probabilities), `model_digest`, `model_type`,
+            `table_digest`.
         metrics: `rows` and `rows_per_second` (model loading and file access included).
+        known: Predictions of a model that may be the same one: they are copied if model and table have the digests that
+            they were made from. So a champion is not predicted with again where nothing has changed.
 
     Raises:
         InputError: If the model folder is incomplete or its parts do not fit together, or the table lacks a column or
@@ -34,7 +38,7 @@ def batch_predict(
 
     with task("batch_predict"):
         started = time.monotonic()
-        manifest = predict_table(model.path, table.path, predictions.path)
+        manifest = predict_table(model.path, table.path, predictions.path, known.path if known else None)
         describe(predictions, manifest)
         rows = manifest.metadata["rows"]
         metrics.log_metric("rows", rows)

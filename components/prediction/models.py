@@ -1,8 +1,8 @@
 """Text classifiers on disk and in memory: how a model folder is written, checked and used to predict.
 
 A model folder holds `config.json` ({"model_type", "labels"}) and `model.safetensors`, and for `linear` a
-`vocabulary.json` ({term: column}). Nothing in it is code, and `load_model` refuses a folder whose parts do not
-fit together.
+`vocabulary.json` ({term: column}); that of a transformer is a Hugging Face folder (`transformer.py`). Nothing in it is
+code, and `load_model` refuses a folder whose parts do not fit together.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,10 +14,11 @@ import numpy as np
 
 from ..artifacts import MANIFEST_NAME, Manifest, peek_manifest, read_json, read_manifest, write_folder, write_json
 from ..runtime import InputError
+from . import transformer
 from .tfidf import tfidf
 
 _CONFIG, _TENSORS, _VOCABULARY = "config.json", "model.safetensors", "vocabulary.json"
-FILE_NAMES = (MANIFEST_NAME, _CONFIG, _TENSORS, _VOCABULARY)
+FILE_NAMES = (MANIFEST_NAME, _VOCABULARY, *transformer.FILE_NAMES)
 LARGEST_FOLDER_BYTES = 2**30
 _LARGEST_WEIGHT = 1e9
 _ADVICE = "Pass a model folder as seatrial's training components write it, or train the model again."
@@ -32,7 +33,7 @@ class TextClassifier(Protocol):
 
     @property
     def model_type(self) -> str:
-        """What kind of model it is: "linear" or "majority_class"."""
+        """What kind of model it is: "linear", "majority_class" or "transformer"."""
 
     @property
     def digest(self) -> str:
@@ -139,6 +140,9 @@ def load_model(path: str | Path) -> TextClassifier:
         )
     _check_listed(folder, manifest, _CONFIG, _TENSORS)
     config = read_json(folder / _CONFIG, _ADVICE)
+    if "architectures" in config:  # as Hugging Face writes it
+        _check_listed(folder, manifest, *transformer.FILE_NAMES)
+        return transformer.load_transformer(folder, manifest.digest)
     model_type, labels = config.get("model_type"), config.get("labels")
     if not isinstance(model_type, str) or model_type not in _LOADERS:
         raise InputError(f"{folder / _CONFIG}: model_type is {model_type!r}; expected {_or(_LOADERS)}. {_ADVICE}")

@@ -9,6 +9,7 @@ Environment (`AIP_…` is set by Vertex AI):
     AIP_HTTP_PORT: Port, 8080 if unset; 0 takes a free one, which the log names.
     AIP_HEALTH_ROUTE, AIP_PREDICT_ROUTE: `/health` and `/predict` if unset.
     SEATRIAL_HTTP_HOST: Address to listen on. 0.0.0.0 if unset, as the contract wants; 127.0.0.1 outside of a container.
+    SEATRIAL_DRILL: A fault on purpose (`drill.py`); none if unset.
 
 Request: `{"instances": ["a text", {"text": "another"}]}`, at most 1,000
 instances of 100,000 characters and 1.5 MB in all. Answer, in the same order:
@@ -32,6 +33,7 @@ from typing import Any
 from aiohttp import web
 
 from ..runtime import InputError, log, task
+from .drill import VARIABLE, Drill
 from .models import FILE_NAMES, LARGEST_FOLDER_BYTES, TextClassifier, load_model
 
 LARGEST_REQUEST_BYTES = 1_500_000
@@ -52,6 +54,7 @@ class Settings:
     port: int
     health_route: str
     predict_route: str
+    drill: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
@@ -69,6 +72,7 @@ class Settings:
             port=int(port),
             health_route=environment.get("AIP_HEALTH_ROUTE", "/health"),
             predict_route=environment.get("AIP_PREDICT_ROUTE", "/predict"),
+            drill=environment.get(VARIABLE, ""),
         )
         if not settings.storage_uri:
             raise InputError(
@@ -192,6 +196,7 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self.model: TextClassifier | None = None
         self.is_stopping = False
+        self.drill = Drill(settings.drill)
         # One thread: Python code does not run in parallel, so more would slow each other down and the health route too.
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._requests = 0
@@ -213,6 +218,7 @@ class Server:
         self._idle.clear()
         try:
             body = await request.read()
+            await self.drill.before_answer()
             loop = asyncio.get_running_loop()
             return web.json_response(await loop.run_in_executor(self._thread, answer, self.model, body))
         finally:
@@ -275,7 +281,8 @@ async def serve(settings: Settings) -> None:
     try:
         log("listening", host=settings.host, port=runner.addresses[0][1])
         with tempfile.TemporaryDirectory(prefix="seatrial-model-") as folder:
-            server.model = await asyncio.to_thread(fetch_model, settings.storage_uri, Path(folder))
+            model = await asyncio.to_thread(fetch_model, settings.storage_uri, Path(folder))
+            server.model = server.drill.sabotaged(model)
         log("model loaded", model_type=server.model.model_type, digest=server.model.digest)
         await stop.wait()
         await server.drain()

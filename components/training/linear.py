@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..artifacts import Manifest, open_table, strings_of
+from ..artifacts import Manifest
 from ..prediction.models import LARGEST_FOLDER_BYTES, save_model
 from ..prediction.tfidf import SparseRows, terms, tfidf
 from ..runtime import InputError, Progress
+from .examples import read_examples
 
 ESTIMATORS = ("logistic_regression", "majority_class")
 _MAXIMUM_ITERATIONS = 1000
-_MOST_LABELS = 1000
 _VOCABULARY_BYTES_BESIDE_A_TERM = 20  # of its JSON line: blanks, quotes, comma, column
 _ROWS_PER_BATCH = 1000
 
@@ -71,27 +71,6 @@ def train(
         metadata=metadata,
     )
     return manifest, {"rows": len(texts), "labels": len(fitted.labels), **fitted.metrics}
-
-
-def read_examples(table: str | Path) -> tuple[list[str], list[str], str]:
-    """The texts and labels of a table folder, and its digest.
-
-    Raises:
-        InputError: If it lacks a column, has no rows, a text or label is null or no string, or there are so many labels
-            that they must be free text.
-    """
-    columns, manifest = open_table(table, ["text", "label"])
-    if not columns.num_rows:
-        raise InputError(f"The table {table} has no rows; there is nothing to train on. Check the curation's ledger.")
-    texts, labels = (
-        strings_of(columns, name, table, "Run curate_text on the table first.") for name in ("text", "label")
-    )
-    if (distinct := len(set(labels))) > _MOST_LABELS:
-        raise InputError(
-            f"The table {table} has {distinct:,} distinct labels in {len(labels):,} rows; expected at most "
-            f"{_MOST_LABELS:,}. Give curate_text a label_column that holds categories, not free text."
-        )
-    return texts, labels, manifest.digest
 
 
 def fit_majority_class(labels: Sequence[str]) -> FittedModel:
