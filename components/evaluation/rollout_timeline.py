@@ -65,12 +65,16 @@ def model_names(rollout: Mapping[str, Any]) -> dict[str, str]:
 
 
 def moments(steps: Sequence[Mapping[str, Any]]) -> list[Moment]:
-    """Places steps in time; one whose start was noted too coarsely begins when the one before it ends."""
+    """Places steps in time.
+
+    Where starts are noted in whole seconds, an overlap with the step before, or a gap below a second, is rounding.
+    """
     placed: list[Moment] = []
     for step in steps:
-        began = datetime.fromisoformat(step["started"])
-        origin = datetime.fromisoformat(steps[0]["started"])
-        start = max((began - origin).total_seconds(), placed[-1].end if placed else 0.0)
+        origin, began = (datetime.fromisoformat(time) for time in (steps[0]["started"], step["started"]))
+        start, earliest = (began - origin).total_seconds(), placed[-1].end if placed else 0.0
+        whole = not (origin.microsecond or began.microsecond)
+        start = earliest if start < earliest or (whole and start < earliest + 1) else start
         placed.append(Moment(step, start, start + step["seconds"]))
     return placed
 

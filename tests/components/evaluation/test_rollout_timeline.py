@@ -17,8 +17,17 @@ def test_steps_are_placed_in_seconds_since_the_first_began():
     assert [(moment.start, moment.end) for moment in moments([step(0, 5), step(10, 10.5)])] == [(0, 4), (5.5, 9.5)]
 
 
-def test_a_step_whose_start_was_noted_too_coarsely_begins_when_the_one_before_it_ends():
-    assert [moment.start for moment in moments([step(0, 5), step(10, 6)])] == [0, 4]
+@pytest.mark.parametrize(
+    ("seconds", "second", "start"),
+    [
+        (4.0, 8, 4.0),  # noted as sooner than the step before ended
+        (3.4, 9, 3.4),  # a gap that rounding explains
+        (3.4, 9.25, 4.25),  # a gap that was measured
+        (3.4, 10, 5.0),  # a gap that rounding does not explain
+    ],
+)
+def test_starts_in_whole_seconds_make_neither_overlaps_nor_gaps(seconds, second, start):
+    assert [moment.start for moment in moments([step(0, 5, seconds=seconds), step(10, second)])] == [0, start]
 
 
 def test_the_zone_in_which_a_start_was_noted_does_not_matter():
