@@ -15,12 +15,14 @@ _STYLE = """
 body { font: 15px/1.55 system-ui, sans-serif; color: var(--ink); max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.75rem; line-height: 1.25; margin: .4rem 0 .8rem; } h2 { font-size: 1.15rem; margin: 0 0 .5rem; }
 section { margin: 2.6rem 0; } p { margin: .3rem 0 .7rem; max-width: 46rem; } .soft { color: var(--soft); }
+p, li, h1, figcaption, .bars span { overflow-wrap: anywhere; } ul { margin: .3rem 0 .9rem; padding-left: 1.2rem; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .8rem; margin: 1.4rem 0; }
 .cards div { background: var(--pale); border-radius: .5rem; padding: .7rem .9rem; line-height: 1.35; }
 .cards b { display: block; font-size: 1.45rem; font-variant-numeric: tabular-nums; }
 table { border-collapse: collapse; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; color: var(--soft); font-size: .85rem; }
+.number + td:not(.number), .number + th:not(.number) { padding-left: .6rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; padding-left: .6rem; }
 .wide { overflow-x: auto; margin: .5rem 0; }
 .facts { width: 100%; } .facts td { overflow-wrap: anywhere; }
@@ -43,8 +45,10 @@ figcaption { display: table-caption; caption-side: bottom; color: var(--soft); }
   .facts td:last-child { border-bottom: 1px solid var(--line); padding-bottom: .4rem; margin-bottom: .3rem; }
 }
 @media print {
+  :root { font-size: 13px; } svg text { font-size: 11px; }
   body { margin: 0; max-width: none; font-size: 12px; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   section { margin: 1.4rem 0; } .cards, .bars > *, figure, tr { break-inside: avoid; } h2 { break-after: avoid; }
+  .wide { overflow: visible; } figure, figcaption { display: block; } figure svg { max-width: 100%; height: auto; }
 }
 """
 
@@ -210,10 +214,11 @@ def most_frequent(counts: Sequence[Sequence[int]]) -> list[int]:
 
 
 def figure(width: float, height: float, label: str, parts: Iterable[str], caption: str) -> str:
-    """An SVG of fixed size with a caption no wider than itself."""
+    """An SVG of fixed size, on paper no wider than the page, with a caption no wider than itself."""
     return (
-        f'<div class="wide"><figure><svg width="{width:g}" height="{height:g}" role="img" aria-label="{_html(label)}">'
-        f"{''.join(parts)}</svg><figcaption>{_html(caption)}</figcaption></figure></div>"
+        f'<div class="wide"><figure><svg width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}" '
+        f'role="img" aria-label="{_html(label)}">{"".join(parts)}</svg><figcaption>{_html(caption)}</figcaption>'
+        "</figure></div>"
     )
 
 

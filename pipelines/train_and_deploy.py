@@ -170,5 +170,6 @@ def train_and_deploy(
         evaluation=evaluated.outputs["metrics"],
         classification_metrics=evaluated.outputs["classification_metrics"],
         verdict=verdict,
+        model=trained.outputs["model"],
         rollout=dsl.OneOf(kept.outputs["rollout"], rolled_out.outputs["rollout"], deployed.outputs["rollout"]),
     ).set_caching_options(False)

@@ -350,6 +350,8 @@ def _arm(calls: list[Call], deployed_model_ids: Collection[str]) -> dict[str, fl
     return {
         "requests": len(own),
         "errors": errors_of(own).failed,
+        "labelled": answers.labelled,
+        "correct": answers.correct,
         "accuracy": answers.accuracy,
         "latency_p50_ms": answers.latency_ms(0.5),
         "latency_p95_ms": answers.latency_ms(0.95),

@@ -1,6 +1,8 @@
 """The rollout document: what became of a model version, and on what evidence. One schema, also when nothing moved."""
 
+import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -36,6 +38,8 @@ _STEP = {
 }
 _ARM = {
     "requests": (int,),
+    "labelled": (int,),
+    "correct": (int,),
     "accuracy": (*_NUMBER, None),
     "latency_p50_ms": (*_NUMBER, None),
     "latency_p95_ms": (*_NUMBER, None),
@@ -114,10 +118,46 @@ def read_rollout(path: str | Path) -> dict[str, Any]:
 
 def _check_step(step: dict[str, Any], place: str) -> None:
     check_fields(step, _STEP, place, _ADVICE)
+    _check_ranges(step, place)
     _check_values(step["split"], _NUMBER, f"{place}.split")
     _check_values(step["p_values"], (*_NUMBER, None), f"{place}.p_values")
     for model in ("champion", "challenger"):
-        check_fields(step[model], _ARM, f"{place}.{model}", _ADVICE)
+        _check_arm(step[model], f"{place}.{model}")
+
+
+def _check_arm(arm: dict[str, Any], place: str) -> None:
+    check_fields(arm, _ARM, place, _ADVICE)
+    if not 0 <= arm["correct"] <= arm["labelled"]:
+        raise InputError(f"{place} has {arm['correct']} correct of {arm['labelled']} labelled rows. {_ADVICE}")
+    for name in ("latency_p50_ms", "latency_p95_ms"):
+        if arm[name] is not None and not _is_duration(arm[name]):
+            raise InputError(f"{place} has the {name!r} {arm[name]}; expected a duration. {_ADVICE}")
+
+
+def _check_ranges(step: Mapping[str, Any], place: str) -> None:
+    """Checks what is drawn on the axes of a timeline."""
+    if not 0 <= step["percent"] <= 100:
+        raise InputError(f"{place} has the 'percent' {step['percent']}; expected 0 to 100. {_ADVICE}")
+    if not _is_duration(step["seconds"]):
+        raise InputError(f"{place} has the 'seconds' {step['seconds']}; expected a duration. {_ADVICE}")
+    if not 0 <= step["errors"] <= step["requests"]:
+        raise InputError(f"{place} has {step['errors']} errors in {step['requests']} requests. {_ADVICE}")
+    if not _has_zone(step["started"]):
+        raise InputError(
+            f"{place} has the 'started' {step['started']!r}; expected a time with its zone, such as "
+            f"2026-01-02T03:04:05+00:00. {_ADVICE}"
+        )
+
+
+def _is_duration(number: float) -> bool:
+    return math.isfinite(number) and number >= 0
+
+
+def _has_zone(time: str) -> bool:
+    try:
+        return datetime.fromisoformat(time).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _check_values(value: dict[str, Any], types: tuple[type | None, ...], place: str) -> None:

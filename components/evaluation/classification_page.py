@@ -6,11 +6,11 @@ from ..page import Html, Measured, confusion_matrix, figure, interval_chart, mos
 from .classify import CALIBRATION_BINS, Evaluation, RocCurve
 from .intervals import Estimate
 
-_EXPLANATIONS = {
+EXPLANATIONS = {
     "accuracy": ("Accuracy", "share of rows with the right label", "Wilson"),
     "macro_f1": ("Macro F1", "mean over the labels of the balance of precision and recall", "bootstrap"),
     "roc_auc": ("ROC AUC", "chance that a row of one label scores above a row of the other", "bootstrap"),
-    "log_loss": ("Log loss", "mean of −ln(probability given to the true label); 0 is perfect", "bootstrap"),
+    "log_loss": ("Log loss", "mean of −ln(probability given to the true label), in nats; 0 is perfect", "bootstrap"),
     "calibration_error": ("Calibration error", "mean gap of stated probability and share right; 0 is perfect", "none"),
 }
 _STYLE = """
@@ -67,7 +67,7 @@ def _breakable(estimate: Estimate | str) -> Html:
 def _overall_table(evaluation: Evaluation) -> str:
     rows = [
         (name, _breakable(evaluation.overall[key]), meaning, interval)
-        for key, (name, meaning, interval) in _EXPLANATIONS.items()
+        for key, (name, meaning, interval) in EXPLANATIONS.items()
         if key in evaluation.overall
     ]
     return table(["Metric", "Value", "What it is", "Interval"], rows, numbers=(1,))
@@ -91,7 +91,7 @@ def _label_table(evaluation: Evaluation) -> str:
 def _intervals(evaluation: Evaluation) -> str:
     """Estimates that are shares, of the model and of its most frequent labels."""
     estimates = [
-        (_EXPLANATIONS[name][0], estimate)
+        (EXPLANATIONS[name][0], estimate)
         for name, estimate in evaluation.overall.items()
         if name in ("accuracy", "macro_f1", "roc_auc")
     ]

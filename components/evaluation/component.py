@@ -1,7 +1,7 @@
 """Evaluation components."""
 
 from kfp import dsl
-from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Output
+from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
 
 from ..images import image
 
@@ -162,8 +162,9 @@ def report_run(
     rollout: Input[Artifact],
     report: Output[HTML],
     classification_metrics: Input[ClassificationMetrics] = None,
+    model: Input[Model] = None,
 ) -> None:
-    """Tells a whole run on one page: the outcome in a sentence, both models, the traffic step by step, the data.
+    """Tells a whole run on one page: the outcome in a sentence, both models, the traffic over time, the data.
 
     Args:
         job: The running job, `dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER`.
@@ -174,12 +175,14 @@ def report_run(
         rollout: What became of the model, from `deploy_canary` or `keep_champion`.
         report: One self-contained HTML page, for any width and for paper.
         classification_metrics: The new model's confusion matrix, from `evaluate_classification`; it may be left out.
+        model: The new model, from the training component; its loss curve is drawn if it has one.
 
     Raises:
         InputError: If an input is not what it should be.
     """
     from seatrial.components.artifacts import SCHEMA_VERSION, read_table, write_text
     from seatrial.components.deployment.rollout import read_rollout
+    from seatrial.components.evaluation.loss_curve import loss_curve_of
     from seatrial.components.evaluation.report_run import Run, confusion_of, removed_by_operation, render, sentence
     from seatrial.components.evaluation.verdict import read_verdict
     from seatrial.components.runtime import task
@@ -196,6 +199,7 @@ def report_run(
                 "pipeline job": job,
                 **{f"curation: {name}": value for name, value in curation.metadata.get("parameters", {}).items()},
             },
+            loss=loss_curve_of(model.metadata) if model else None,
         )
         write_text(report.path, render(run))
         report.metadata.update(schema_version=SCHEMA_VERSION, headline=sentence(run))

@@ -6,26 +6,42 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from .. import axes
 from ..curation.curate import OPERATIONS
-from ..page import LARGEST_MATRIX, Measured, bars, cards, confusion_matrix, facts, interval_chart, legend, page, table
+from ..page import Html, Measured, bars, cards, confusion_matrix, facts, interval_chart, page, shortened, table
+from . import rollout_section, rollout_timeline
+from .classification_page import EXPLANATIONS
+from .loss_curve import LossCurve, loss_section
+from .rollout_section import traffic_section
+from .rollout_timeline import COLORS, model_names
 
-_COLORS = {"challenger": "var(--accent)", "champion": "var(--muted)"}
-_METRICS = {
-    "macro_f1": "Macro F1",
-    "roc_auc": "ROC AUC",
-    "log_loss": "Log loss",
-    "calibration_error": "Calibration error",
+_LONGEST_LABEL = 60
+_FAILURES = {
+    "not_ready": "The new model never became ready to serve.",
+    "no_evidence": "The new model answered too few requests to be judged and was taken back.",
+    "ended_before": "The new model was taken back.",
 }
+# What came of the two tests: class and words.
+_GATE = {
+    "promote": ("good", "✓ passed"),
+    "hold": ("soft", "– not decided"),
+    "identical": ("soft", "– the same model"),
+    "reject": ("bad", "✗ failed"),
+}
+_CANARY = {"promoted": ("good", "✓ passed"), "rolled_back": ("bad", "✗ failed"), "kept": ("soft", "– not made")}
 _STYLE = """
-:root { --harm: #b3261e; }
+:root { --harm: #b3261e; --good: #1a7f4b; }
 .badge { color: #fff; border-radius: 1rem; padding: .15rem .8rem; font-weight: 600; font-size: .9rem; }
-.promoted { background: #1a7f4b; } .rolled_back { background: var(--harm); } .kept { background: #6b5b00; }
-.step { border-left: 3px solid var(--line); padding: 0 0 1.2rem 1.1rem; margin-left: .4rem; position: relative; }
-.step::before { content: ""; position: absolute; left: -.5rem; top: .3rem; width: .8rem; height: .8rem;
-  border-radius: 50%; background: var(--accent); }
-.step.harm::before { background: var(--harm); }
-.step > p { margin: .4rem 0 0; }
-@media print { .step { break-inside: avoid; } }
+.promoted { background: var(--good); } .rolled_back { background: var(--harm); } .kept { background: #6b5b00; }
+.rolled-back-run { border: 2px solid var(--harm); border-left-width: .6rem; border-radius: .4rem;
+  padding: 1rem 1.2rem .3rem; background: #fdf3f2; }
+.checks { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .3rem 1.2rem; margin: 1.2rem 0 .4rem; }
+.checks > div:nth-child(odd) { font-weight: 600; white-space: nowrap; } .checks p { margin: 0 0 .3rem; }
+.good { color: #14633a; } .bad { color: var(--harm); }
+@media (max-width: 40rem) {
+  .checks { grid-template-columns: minmax(0, 1fr); } .checks p { margin-bottom: .4rem; }
+  .checks > div:nth-child(odd) { white-space: normal; } .rolled-back-run { padding: .8rem .9rem .2rem; }
+}
 """
 
 
@@ -41,6 +57,7 @@ class Run:
         evaluation: The metrics of the new model.
         confusion: Labels, and how often rows of a label (outer) were given a label (inner); None if unknown.
         facts: What else is worth knowing of the run: name → value.
+        loss: How the new model's training went; None if unknown.
     """
 
     verdict: Mapping[str, Any]
@@ -50,6 +67,7 @@ class Run:
     evaluation: Mapping[str, Any]
     confusion: tuple[Sequence[str], Sequence[Sequence[int]]] | None
     facts: Mapping[str, object]
+    loss: LossCurve | None = None
 
 
 def removed_by_operation(operations: Iterable[str]) -> dict[str, int]:
@@ -70,21 +88,49 @@ def confusion_of(metadata: Mapping[str, Any]) -> tuple[list[str], list[list[int]
 
 def render(run: Run) -> str:
     """Renders the page."""
-    sections = [_head(run), _models(run), _canary(run.rollout), _curation(run), _confusion(run), _facts(run)]
-    return page(sentence(run), sections, _STYLE)
+    sections = [
+        _head(run),
+        _models(run),
+        traffic_section(run.rollout),
+        _curation(run),
+        loss_section(run.loss),
+        _confusion(run),
+        _facts(run),
+    ]
+    return page(sentence(run), sections, axes.STYLE + _STYLE + rollout_timeline.STYLE + rollout_section.STYLE)
 
 
 def _head(run: Run) -> str:
     outcome = run.rollout["outcome"]
-    reasons = [reason["text"] for reason in run.verdict["reasons"]]
-    if outcome != "kept":
-        reasons.insert(0 if outcome == "rolled_back" else len(reasons), run.rollout["reason"]["text"])
-    names = {"promoted": "promoted", "rolled_back": "rolled back", "kept": run.verdict["verdict"]}
-    return (
-        f'<span class="badge {escape(outcome)}">{escape(names[outcome])}</span><h1>{escape(sentence(run))}</h1>'
-        + "".join(f"<p>{escape(reason)}</p>" for reason in reasons)
-        + cards(_key_numbers(run))
+    badges = {
+        "promoted": "✓ promoted",
+        "rolled_back": "✗ rolled back",
+        "kept": f"no change: {run.verdict['verdict']}",
+    }
+    head = (
+        f'<span class="badge {escape(outcome)}">{escape(badges[outcome])}</span><h1>{escape(sentence(run))}</h1>'
+        f'<div class="checks">{_tests(run)}</div><p class="soft">The challenger is the new model, the champion the one '
+        "that served before it. Square brackets hold confidence intervals.</p>"
     )
+    framed = f'<div class="rolled-back-run">{head}</div>' if outcome == "rolled_back" else head
+    return framed + cards(_key_numbers(run))
+
+
+def _tests(run: Run) -> str:
+    """The two tests that stand between a new model and the traffic: what came of each, and why."""
+    verdict, rollout = run.verdict, run.rollout
+    reasons = [reason["text"] for reason in verdict["reasons"]]
+    code = "identical" if verdict["reasons"][0]["code"] == "identical" else verdict["verdict"]
+    kept = rollout["outcome"] == "kept"
+    canary = "The model was not registered, and no traffic moved." if kept else rollout["reason"]["text"]
+    return _test("On held-out rows", *_GATE[code], reasons) + _test(
+        "In the traffic", *_CANARY[rollout["outcome"]], [canary]
+    )
+
+
+def _test(name: str, kind: str, result: str, reasons: Iterable[str]) -> str:
+    texts = "".join(f"<p>{escape(reason)}</p>" for reason in reasons)
+    return f'<div>{name} <span class="{kind}">{result}</span></div><div>{texts}</div>'
 
 
 def sentence(run: Run) -> str:
@@ -94,10 +140,7 @@ def sentence(run: Run) -> str:
         first = not run.rollout["split_before"]
         return f"The {'first' if first else 'new'} model is in service and answers all requests."
     if outcome == "rolled_back":
-        ready = run.rollout["reason"]["code"] != "not_ready"
-        failure = (
-            "The new model did harm and was taken back." if ready else "The new model never became ready to serve."
-        )
+        failure = _FAILURES.get(run.rollout["reason"]["code"], "The new model did harm and was taken back.")
         serves = run.rollout["split_before"]
         return f"{failure} {'The earlier model answers all requests.' if serves else 'Nothing serves.'}"
     if code == "identical":
@@ -109,40 +152,32 @@ def sentence(run: Run) -> str:
 
 def _key_numbers(run: Run) -> list[tuple[str, str]]:
     numbers = []
-    for model, name in _names(run.rollout).items():
+    for model, name in model_names(run.rollout).items():
         if accuracy := run.verdict["evidence"].get(model, {}).get("accuracy"):
             numbers.append((f"accuracy of the {name}", f"{100 * accuracy['value']:.1f} %"))
     if run.rollout["outcome"] != "kept":
         share = run.rollout["split_after"].get(run.rollout["challenger"], 0)
-        numbers.append(("of the traffic goes to the new model", f"{share} %"))
+        numbers.append(("of the traffic goes to the new model", f"{share:g} %"))
     numbers.append(("rows removed by curation", f"{sum(run.removed.values()):,}"))
     return numbers
-
-
-def _names(rollout: Mapping[str, Any]) -> dict[str, str]:
-    """What to call the two models after what became of them."""
-    return {
-        "challenger": "new model",
-        "champion": "old model" if rollout["outcome"] == "promoted" else "model in service",
-    }
 
 
 def _models(run: Run) -> str:
     """Accuracies with their intervals on one scale that is as narrow as they allow."""
     evidence = run.verdict["evidence"]
-    found = {model: evidence[model]["accuracy"] for model in ("challenger", "champion") if model in evidence}
+    found = {model: evidence[model]["accuracy"] for model in COLORS if model in evidence}
     if not found:
         return ""
-    low = max(0.0, min(accuracy["low"] for accuracy in found.values()) - 0.02)
-    high = min(1.0, max(accuracy["high"] for accuracy in found.values()) + 0.02)
     lines = []
     for model, accuracy in found.items():
         value, *interval = (accuracy[key] for key in ("value", "low", "high"))
-        kind = evidence[model].get("model_type", "")
-        text = f"{kind} {100 * value:.1f} % [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
-        name = _names(run.rollout)[model].capitalize()
-        lines.append(Measured(name, text, value, (interval[0], interval[1]), _COLORS[model]))
-    chart = interval_chart("Accuracies", lines, [(end, f"{100 * end:.0f} %") for end in (low, high)])
+        kind = evidence[model].get("model_type", "").replace("_", " ")
+        text = f"{100 * value:.1f} % [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}] {kind}"
+        name = model_names(run.rollout)[model].capitalize()
+        lines.append(Measured(name, text, value, (interval[0], interval[1]), COLORS[model]))
+    low, high = min(each["low"] for each in found.values()), max(each["high"] for each in found.values())
+    ticks = axes.Scale.around(low, high, 4, lambda share: f"{100 * share:.3g} %").ticks
+    chart = interval_chart("Accuracies", lines, ticks)
     rows = f"{evidence['rows']:,} held-out rows" if "rows" in evidence else "held-out rows"
     note = (
         f"Share of {rows} that get the right label. The dot is the measured value; the bar is its confidence interval: "
@@ -152,80 +187,14 @@ def _models(run: Run) -> str:
 
 
 def _metrics(run: Run) -> str:
-    """The new model's overall metrics: those that have bounds, or are known by name."""
+    """The new model's overall metrics other than the accuracy, and what each is."""
     rows = []
-    for key, name in _METRICS.items():
-        if key in run.evaluation:
+    for key, (name, meaning, _) in EXPLANATIONS.items():
+        if key in run.evaluation and key != "accuracy":
             bounds = [run.evaluation.get(f"{key}_{bound}") for bound in ("low", "high")]
             interval = "" if None in bounds else f"[{bounds[0]:.3f}, {bounds[1]:.3f}]"
-            rows.append((name, f"{run.evaluation[key]:.3f}", interval))
-    return table(["New model", "Value", "Interval"], rows, numbers=(1, 2)) if rows else ""
-
-
-def _canary(rollout: Mapping[str, Any]) -> str:
-    """The traffic's way, step by step."""
-    title = "<h2>What did the traffic do?</h2>"
-    if not rollout["steps"]:
-        reason = (
-            f"No traffic moved. {rollout['reason']['text']}" if rollout["outcome"] == "kept" else "No step was made."
-        )
-        return f"{title}<p>{escape(reason)}</p>{_split_bar(rollout['split_after'], rollout['challenger'])}"
-    names = _names(rollout)
-    colors = legend({name: _COLORS[model] for model, name in names.items()})
-    steps = "".join(_step(step, rollout["challenger"], names) for step in rollout["steps"])
-    end = (
-        '<div class="step"><b>In the end</b>'
-        f"{_split_bar(rollout['split_after'], rollout['challenger'])}<p>{escape(rollout['reason']['text'])}</p></div>"
-    )
-    note = (
-        "At each step held-out rows were sent through the endpoint, and each answer is counted for the model that gave "
-        "it. A p-value is the chance of so much to the disadvantage of the new model if it did no harm."
-    )
-    return f"{title}{colors}{steps}{end}<p class='soft'>{note}</p>"
-
-
-def _step(step: Mapping[str, Any], challenger: str, names: Mapping[str, str]) -> str:
-    heading = f"{step['percent']} % to the new model" if step["percent"] else "Before the rollout"
-    time = f"{step['started'].replace('T', ' ').removesuffix('+00:00')} UTC, {step['seconds']:.1f} s"
-    requests = f"{step['requests']:,} requests with {step['distinct_rows']:,} rows, {step['errors']:,} failed."
-    rows = [(name.capitalize(), *_cells(step[model])) for model, name in names.items() if step[model]["requests"]]
-    answers = table(["", "Answers", "Accuracy", "Median", "p95"], rows, numbers=range(1, 5)) if rows else ""
-    p_values = ", ".join(f"{name} {value:.2g}" for name, value in step["p_values"].items() if value is not None)
-    harm = " harm" if step["decision"] == "roll_back" else ""
-    return (
-        f'<div class="step{harm}"><b>{heading}</b> <span class="soft">{escape(time)}</span>'
-        f"{_split_bar(step['split'], challenger)}<p>{requests}"
-        f"{f' p-values: {escape(p_values)}.' if p_values else ''}</p>{answers}</div>"
-    )
-
-
-def _cells(arm: Mapping[str, Any]) -> list[str]:
-    def number(key: str, form: str) -> str:
-        return "–" if arm[key] is None else form.format(arm[key])
-
-    milliseconds = [number(key, "{:,.0f} ms") for key in ("latency_p50_ms", "latency_p95_ms")]
-    return [f"{arm['requests']:,}", number("accuracy", "{:.3f}"), *milliseconds]
-
-
-def _split_bar(split: Mapping[str, int], challenger: str | None) -> str:
-    """A traffic split as one bar from left to right; the new model first."""
-    if not split:
-        return '<p class="soft">No traffic: nothing serves.</p>'
-    parts, start = [], 0
-    for model in sorted(split, key=lambda name: (name != challenger, name)):
-        color = _COLORS["challenger" if model == challenger else "champion"]
-        parts.append(
-            f'<rect x="{start}%" width="{split[model]}%" height="24" fill="{color}" stroke="#fff">'
-            f"<title>{escape(model)}: {split[model]} %</title></rect>"
-        )
-        if split[model] >= 15:
-            parts.append(
-                f'<text x="{start + split[model] / 2}%" y="17" text-anchor="middle" style="fill:#fff;font-weight:600">'
-                f"{split[model]} %</text>"
-            )
-        start += split[model]
-    label = ", ".join(f"{model} {percent} %" for model, percent in split.items())
-    return f'<svg height="24" role="img" aria-label="Traffic: {escape(label)}">{"".join(parts)}</svg>'
+            rows.append((name, Html(f"<span>{run.evaluation[key]:.3f}</span> <span>{interval}</span>"), meaning))
+    return table(["New model", "Value", "What it is"], rows, numbers=(1,)) if rows else ""
 
 
 def _curation(run: Run) -> str:
@@ -237,15 +206,35 @@ def _curation(run: Run) -> str:
     return f"<h2>What was removed from the data?</h2><p>{escape(text)}</p>{bars(counts)}"
 
 
+def mix_ups(labels: Sequence[str], counts: Sequence[Sequence[int]], most: int = 3) -> list[str]:
+    """The most frequent mistakes of a confusion matrix in words, the most frequent first."""
+    mistakes = [
+        (count, true, predicted)
+        for true, row in enumerate(counts)
+        for predicted, count in enumerate(row)
+        if true != predicted and count
+    ]
+    return [
+        f"{count:,} of {sum(counts[true]):,} rows with the label “{shortened(labels[true], _LONGEST_LABEL)}” were "
+        f"taken for “{shortened(labels[predicted], _LONGEST_LABEL)}”"
+        for count, true, predicted in sorted(mistakes, key=lambda mistake: -mistake[0])[:most]
+    ]
+
+
 def _confusion(run: Run) -> str:
-    if run.confusion is None or len(run.confusion[0]) > LARGEST_MATRIX:
-        return ""  # The evaluation's own page shows the most frequent labels.
-    return f"<h2>What does the new model mix up?</h2>{confusion_matrix(*run.confusion)}"
+    if run.confusion is None:
+        return ""
+    words = mix_ups(*run.confusion)
+    found = "".join(f"<li>{escape(mix_up)}</li>" for mix_up in words)
+    text = f"<p>Most often:</p><ul>{found}</ul>" if found else "<p>Nothing: every row got its label.</p>"
+    return f"<h2>What does the new model mix up?</h2>{text}{confusion_matrix(*run.confusion)}"
 
 
 def _facts(run: Run) -> str:
-    known = dict(run.facts)
-    for model, name in _names(run.rollout).items():
+    known = {
+        name: ", ".join(map(str, value)) if isinstance(value, list) else value for name, value in run.facts.items()
+    }
+    for model, name in model_names(run.rollout).items():
         if digest := run.verdict["evidence"].get(model, {}).get("model_digest"):
             known[f"digest of the {name}"] = digest
     if run.rollout["challenger"]:

@@ -36,6 +36,7 @@ def test_each_step_says_what_both_models_did(registry, serving):
     assert half["split"] == {readable(champion): 50, readable(challenger): 50}
     assert half["champion"]["requests"] + half["challenger"]["requests"] == half["requests"] == 100
     assert half["champion"]["accuracy"] == half["challenger"]["accuracy"] == 1
+    assert half["challenger"]["correct"] == half["challenger"]["labelled"] == half["challenger"]["requests"]
     assert half["challenger"]["latency_p95_ms"] >= half["challenger"]["latency_p50_ms"] > 0
     assert set(first["p_values"]) == {"errors", "quality", "latency"}
     assert last["challenger"]["requests"] == 100

@@ -1,6 +1,7 @@
 """The rollout document: one form for what was promoted, rolled back or kept."""
 
 import json
+import math
 
 import pytest
 
@@ -11,7 +12,14 @@ from seatrial.components.runtime import InputError
 HOLD = {"verdict": "hold", "reasons": [{"code": "identical", "text": "The same model."}], "evidence": {}}
 
 
-ARM = {"requests": 100, "accuracy": 0.8, "latency_p50_ms": 4.0, "latency_p95_ms": None}
+ARM = {
+    "requests": 100,
+    "labelled": 50,
+    "correct": 40,
+    "accuracy": 0.8,
+    "latency_p50_ms": 4.0,
+    "latency_p95_ms": None,
+}
 
 
 def step(**changes) -> dict:
@@ -106,7 +114,16 @@ def test_a_file_that_is_no_rollout_is_refused(tmp_path, text):
         ({"steps": [step(), step(percent="ten")]}, r"steps\[1\] has the 'percent' 'ten'"),
         ({"steps": [step(split={"7@1": None})]}, r"steps\[0\].split has the '7@1' None"),
         ({"steps": [step(p_values={"errors": "low"})]}, r"steps\[0\].p_values has the 'errors' 'low'"),
-        ({"steps": [step(champion={"requests": 3})]}, r"steps\[0\].champion has no 'accuracy'"),
+        ({"steps": [step(champion={"requests": 3})]}, r"steps\[0\].champion has no 'labelled'"),
+        ({"steps": [step(champion={**ARM, "correct": 51})]}, r"champion has 51 correct of 50 labelled rows"),
+        ({"steps": [step(challenger={**ARM, "correct": -1})]}, r"challenger has -1 correct of 50 labelled rows"),
+        ({"steps": [step(champion={**ARM, "latency_p50_ms": math.inf})]}, "'latency_p50_ms' inf; expected a duration"),
+        ({"steps": [step(percent=101)]}, r"steps\[0\] has the 'percent' 101; expected 0 to 100"),
+        ({"steps": [step(seconds=math.nan)]}, r"steps\[0\] has the 'seconds' nan; expected a duration"),
+        ({"steps": [step(seconds=-1)]}, r"steps\[0\] has the 'seconds' -1; expected a duration"),
+        ({"steps": [step(started="yesterday")]}, r"steps\[0\] has the 'started' 'yesterday'; expected a time with"),
+        ({"steps": [step(started="2026-01-02T03:04:05")]}, "expected a time with its zone"),
+        ({"steps": [step(errors=201)]}, r"steps\[0\] has 201 errors in 200 requests"),
     ],
 )
 def test_a_rollout_that_no_report_can_be_made_of_is_refused(tmp_path, changes, message):
