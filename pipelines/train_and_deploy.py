@@ -50,6 +50,7 @@ def train_and_deploy(
     significance_level: float = 0.05,
     traffic_steps: list = [10, 50, 100],  # noqa: B006 (KFP reads the default)
     requests_per_step: int = 200,
+    latency_floor_ms: float = 250.0,
     machine_type: str = "n1-standard-2",
     drill: str = "",
 ) -> None:
@@ -73,6 +74,8 @@ def train_and_deploy(
         significance_level: Probability of a false verdict, of the gate and of the canary each.
         traffic_steps: Percentages of the traffic that a new model gets in turn; the last is 100.
         requests_per_step: Held-out rows that are replayed at each step.
+        latency_floor_ms: A new model whose 95th percentile of latency is up to this is never too slow; above it, twice
+            the champion's is tolerated.
         machine_type: Machine that serves the model.
         drill: To rehearse a rollback, what the new model does wrong in service: "wrong_labels", "slow" or "crash".
     """
@@ -153,6 +156,7 @@ def train_and_deploy(
             requests_per_step=requests_per_step,
             machine_type=machine_type,
             significance_level=significance_level,
+            latency_floor_ms=latency_floor_ms,
         ).set_caching_options(False)
 
     with dsl.If(decision != "promote", name="keep"):
@@ -170,6 +174,6 @@ def train_and_deploy(
         evaluation=evaluated.outputs["metrics"],
         classification_metrics=evaluated.outputs["classification_metrics"],
         verdict=verdict,
-        model=trained.outputs["model"],
+        model=model,
         rollout=dsl.OneOf(kept.outputs["rollout"], rolled_out.outputs["rollout"], deployed.outputs["rollout"]),
     ).set_caching_options(False)

@@ -270,7 +270,7 @@ class _Rollout:
         errors = errors_of(calls)
         step = {
             "percent": percent,
-            "started": started.isoformat(timespec="seconds"),
+            "started": started.isoformat(timespec="milliseconds"),
             "seconds": round(seconds, 3),
             "split": self._readable(self._endpoint.split),
             "requests": errors.requests,
