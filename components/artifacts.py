@@ -322,3 +322,17 @@ def describe(artifact: Any, manifest: Manifest, *, headline: str | None = None, 
     )
     if headline is not None:
         artifact.metadata["headline"] = headline
+
+
+def describe_metrics(metrics: Any, values: Mapping[str, float], headline: str) -> None:
+    """Fills a metrics artifact, and writes its file, without which `kfp.local` takes no task from its cache.
+
+    Args:
+        metrics: The component's output artifact (`dsl.Metrics`).
+        values: Name → number.
+        headline: The one number that matters, for the table of tasks.
+    """
+    for name, value in values.items():
+        metrics.log_metric(name, value)
+    metrics.metadata["headline"] = headline
+    write_json(metrics.path, dict(values))
