@@ -13,7 +13,7 @@ import pyarrow
 import pytest
 import yaml
 
-from seatrial.components.artifacts import read_table, write_table
+from seatrial.components.artifacts import read_table, write_folder, write_table
 from seatrial.components.images import source_hash
 from seatrial.components.prediction.models import save_model
 
@@ -79,6 +79,28 @@ def write_linear_model(path: Path) -> None:
         vocabulary={"awful": 0, "fine": 1},
         metadata={},
     )
+
+
+def write_transformer(path: Path) -> None:
+    """A tiny one, whose head says "good" to every text."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    sizes = {
+        "vocab_size": 2,
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "intermediate_size": 8,
+    }
+    network = BertForSequenceClassification(BertConfig(**sizes, id2label={0: "bad", 1: "good"}))
+    network.classifier.weight.data.zero_()
+    network.classifier.bias.data[1] = 3.0
+    with write_folder(path, kind="model", metadata={}) as folder:
+        network.save_pretrained(folder)
+        PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]").save_pretrained(folder)
 
 
 def task(component: str, inputs: dict[str, str], parameters: dict[str, Any]) -> list[str]:
@@ -148,7 +170,12 @@ def test_a_task_runs_as_on_vertex(built, engine, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("write_model", "labels"), [(write_linear_model, {"fine tea": "good", "awful tea": "bad"})], ids=["linear"]
+    ("write_model", "labels"),
+    [
+        (write_linear_model, {"fine tea": "good", "awful tea": "bad"}),
+        (write_transformer, {"tea": "good", "a cup of tea": "good"}),
+    ],
+    ids=["linear", "transformer"],
 )
 def test_a_model_is_served_as_on_vertex(write_model, labels, built, engine, tmp_path):
     write_model(tmp_path / "model")
