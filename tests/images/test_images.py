@@ -179,9 +179,6 @@ def test_a_task_runs_as_on_vertex(built, engine, tmp_path):
 )
 def test_a_model_is_served_as_on_vertex(write_model, labels, built, engine, tmp_path):
     write_model(tmp_path / "model")
-    # safetensors writes files that only their owner may read, and the container's user is another. gs:// has no modes.
-    for file in (tmp_path / "model").iterdir():
-        file.chmod(0o644)
     options = (f"--volume={tmp_path / 'model'}:/model:ro", "--env=AIP_STORAGE_URI=/model")
 
     with running(engine, built("serving"), *options) as container:
