@@ -3,6 +3,7 @@
 Only weights in safetensors are read and no code of a folder is run, whatever it says.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..runtime import InputError
+
+# PyTorch's threads wait for each other thousands of times a second. If they spin meanwhile, which is the default, and
+# another process wants a core, training takes four times as long. The variable is read when PyTorch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if TYPE_CHECKING:
     import torch
