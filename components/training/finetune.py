@@ -230,4 +230,4 @@ def _train(
 def _rate(step: int, steps: int) -> float:
     """Share of the highest learning rate at a step: up over the first tenth, then down to 0."""
     warm_up = max(1.0, _WARM_UP * steps)
-    return min((step + 1) / warm_up, max(0.0, (steps - step) / max(1.0, steps - warm_up)))
+    return min(1.0, (step + 1) / warm_up, (steps - step) / max(1.0, steps - warm_up))
