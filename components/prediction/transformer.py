@@ -92,7 +92,6 @@ def load_network(folder: Path, labels: Sequence[str] | None = None) -> tuple[Any
     Raises:
         InputError: If it cannot be loaded.
     """
-    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
     head: dict[str, Any] = {}
@@ -114,7 +113,7 @@ def load_network(folder: Path, labels: Sequence[str] | None = None) -> tuple[Any
                 output_loading_info=True,
                 **head,
             )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # a configuration can have any line of the library fail
         raise InputError(f"The transformer {folder} cannot be loaded ({_first_line(error)}). {_ADVICE}") from None
     return network.float().eval().to(device()), set(facts["missing_keys"])
 
