@@ -100,6 +100,7 @@ def load_network(folder: Path, labels: Sequence[str] | None = None) -> tuple[Any
             "num_labels": len(labels),
             "id2label": dict(enumerate(labels)),
             "label2id": {label: position for position, label in enumerate(labels)},
+            "problem_type": "single_label_classification",
             "ignore_mismatched_sizes": True,
         }
     _check_files(folder)
