@@ -87,7 +87,7 @@ def load_network(folder: Path, labels: Sequence[str] | None = None) -> tuple[Any
 
     Returns:
         The network in evaluation mode, on the device that computes fastest, and the names of weights that the folder
-        does not have.
+        does not have, or has in another shape.
 
     Raises:
         InputError: If it cannot be loaded.
@@ -116,7 +116,8 @@ def load_network(folder: Path, labels: Sequence[str] | None = None) -> tuple[Any
             )
     except Exception as error:  # a configuration can have any line of the library fail
         raise InputError(f"The transformer {folder} cannot be loaded ({_first_line(error)}). {_ADVICE}") from None
-    return network.float().eval().to(device()), set(facts["missing_keys"])
+    missing = set(facts["missing_keys"]) | {name for name, *_ in facts["mismatched_keys"]}
+    return network.float().eval().to(device()), missing
 
 
 def load_tokenizer(folder: Path) -> Any:

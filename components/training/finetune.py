@@ -191,8 +191,8 @@ def _network(folder: Path, labels: Sequence[str]) -> Any:
     body = f"{network.base_model_prefix}."
     if lacking := sorted(name for name in missing if name.startswith(body) and ".pooler." not in name):
         raise InputError(
-            f"{folder} lacks {len(lacking)} of the weights that its config.json names ({lacking[0]}, …): its files do "
-            "not belong together. Pass the folder of one Hugging Face model as pretrained."
+            f"{folder} lacks {len(lacking)} of the weights that its config.json names, or has them in another shape "
+            f"({lacking[0]}, …): its files do not belong together. Pass the folder of one Hugging Face model as pretrained."
         )
     return network
 
