@@ -65,16 +65,12 @@ def load_transformer(folder: Path, digest: str) -> TransformerClassifier:
     Raises:
         InputError: If the files cannot be read, do not fit together, or hold weights that are no numbers.
     """
-    import torch
-
     network, missing = load_network(folder)
     if missing:
         raise InputError(f"{folder} lacks the weights {', '.join(sorted(missing)[:5])}. {_ADVICE}")
     labels = [network.config.id2label[position] for position in range(network.config.num_labels)]
     if len(set(labels)) < len(labels):
         raise InputError(f"{folder / 'config.json'}: the labels {labels[:20]} are not distinct. {_ADVICE}")
-    if not all(bool(torch.isfinite(weights).all()) for weights in network.parameters()):
-        raise InputError(f"{folder / 'model.safetensors'} holds weights that are no numbers. {_ADVICE}")
     return TransformerClassifier(labels, digest, load_tokenizer(folder), network)
 
 
@@ -90,8 +86,9 @@ def load_network(folder: Path, labels: Sequence[str] | None = None) -> tuple[Any
         does not have, or has in another shape.
 
     Raises:
-        InputError: If it cannot be loaded.
+        InputError: If it cannot be loaded, or holds weights that are no numbers.
     """
+    import torch
     from transformers import AutoModelForSequenceClassification
 
     head: dict[str, Any] = {}
@@ -116,6 +113,8 @@ def load_network(folder: Path, labels: Sequence[str] | None = None) -> tuple[Any
             )
     except Exception as error:  # a configuration can have any line of the library fail
         raise InputError(f"The transformer {folder} cannot be loaded ({_first_line(error)}). {_ADVICE}") from None
+    if not all(bool(torch.isfinite(weights).all()) for weights in network.parameters()):
+        raise InputError(f"{folder / 'model.safetensors'} holds weights that are no numbers. {_ADVICE}")
     missing = set(facts["missing_keys"]) | {name for name, *_ in facts["mismatched_keys"]}
     return network.float().eval().to(device()), missing
 
