@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..artifacts import MANIFEST_NAME, Manifest, file_sha256, peek_manifest, read_manifest, write_folder
+from ..artifacts import MANIFEST_NAME, Manifest, file_sha256, peek_manifest, read_json, read_manifest, write_folder
 from ..prediction.transformer import by_length, device, encode, has_bfloat16, load_network, load_tokenizer, pad, quiet
 from ..runtime import InputError, Progress
 from .examples import read_examples
@@ -186,7 +186,7 @@ def _check_pretrained(folder: Path) -> None:
 
 
 def _network(folder: Path, labels: Sequence[str]) -> Any:
-    """The pretrained network with a head for as many labels: its own if it has one, else a new one."""
+    """The pretrained network with a head for the labels: its own if it has one for exactly these, else a new one."""
     network, missing = load_network(folder, labels)
     body = f"{network.base_model_prefix}."
     if lacking := sorted(name for name in missing if name.startswith(body) and ".pooler." not in name):
@@ -194,7 +194,20 @@ def _network(folder: Path, labels: Sequence[str]) -> Any:
             f"{folder} lacks {len(lacking)} of the weights that its config.json names, or has them in another shape "
             f"({lacking[0]}, …): its files do not belong together. Pass the folder of one Hugging Face model as pretrained."
         )
+    if read_json(folder / "config.json", "").get("id2label") != {str(n): label for n, label in enumerate(labels)}:
+        _renew_head(network, body)
     return network
+
+
+def _renew_head(network: Any, body: str) -> None:
+    """Draws the weights outside of the body anew: where they stem from other labels they would be a wrong start."""
+    import torch
+
+    new = type(network)(network.config).state_dict()
+    with torch.no_grad():
+        for name, weights in network.named_parameters():
+            if not name.startswith(body):
+                weights.copy_(new[name])
 
 
 def _train(
