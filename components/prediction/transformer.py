@@ -71,7 +71,9 @@ def load_transformer(folder: Path, digest: str) -> TransformerClassifier:
     labels = [network.config.id2label[position] for position in range(network.config.num_labels)]
     if len(set(labels)) < len(labels):
         raise InputError(f"{folder / 'config.json'}: the labels {labels[:20]} are not distinct. {_ADVICE}")
-    return TransformerClassifier(labels, digest, load_tokenizer(folder), network)
+    tokenizer = load_tokenizer(folder)
+    fit_tokenizer(tokenizer, network, tokenizer.model_max_length, folder)
+    return TransformerClassifier(labels, digest, tokenizer, network)
 
 
 def load_network(folder: Path, labels: Sequence[str] | None = None) -> tuple[Any, set[str]]:
@@ -123,7 +125,7 @@ def load_tokenizer(folder: Path) -> Any:
     """Loads the tokenizer of a Hugging Face folder.
 
     Raises:
-        InputError: If it cannot be loaded, or cannot fill up short texts.
+        InputError: If it cannot be loaded, cannot fill up short texts, or names no length to cut long ones at.
     """
     from transformers import AutoTokenizer
 
@@ -135,7 +137,38 @@ def load_tokenizer(folder: Path) -> Any:
         raise InputError(f"The tokenizer of {folder} cannot be loaded ({_first_line(error)}). {_ADVICE}") from None
     if tokenizer.pad_token_id is None:
         raise InputError(f"The tokenizer of {folder} has no padding token, which batches of texts need. {_ADVICE}")
+    if not isinstance(tokenizer.model_max_length, int) or tokenizer.model_max_length < 2:
+        raise InputError(
+            f"{folder / 'tokenizer_config.json'}: model_max_length is {tokenizer.model_max_length!r}; expected a whole "
+            f"number of 2 or more. {_ADVICE}"
+        )
     return tokenizer
+
+
+def fit_tokenizer(tokenizer: Any, network: Any, maximum_tokens: int, folder: Path) -> None:
+    """Has a tokenizer cut texts at `maximum_tokens`, or where the network's positions end.
+
+    Raises:
+        InputError: If it gives tokens that the network does not know.
+    """
+    known, tokens = network.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values()) + 1
+    if tokens > known:
+        raise InputError(
+            f"The tokenizer of {folder} has {tokens:,} tokens, the network {known:,}: its files do not belong "
+            f"together. {_ADVICE}"
+        )
+    tokenizer.model_max_length = min(maximum_tokens, _positions(network) or maximum_tokens)
+
+
+def _positions(network: Any) -> int:
+    """How many tokens a network has positions for; 0 if there is no limit."""
+    import torch
+
+    for name, module in network.named_modules():
+        if name.rsplit(".", 1)[-1] == "position_embeddings" and isinstance(module, torch.nn.Embedding):
+            # RoBERTa and its kin count from the position after padding_idx.
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return max(0, getattr(network.config, "max_position_embeddings", 0))
 
 
 def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 
 from ..artifacts import MANIFEST_NAME, Manifest, file_sha256, peek_manifest, read_json, read_manifest, write_folder
-from ..prediction.transformer import by_length, device, encode, has_bfloat16, load_network, load_tokenizer, pad, quiet
+from ..prediction.transformer import (
+    by_length,
+    device,
+    encode,
+    fit_tokenizer,
+    has_bfloat16,
+    load_network,
+    load_tokenizer,
+    pad,
+    quiet,
+)
 from ..runtime import InputError, Progress
 from .examples import read_examples
 
@@ -127,8 +137,7 @@ def finetune(
     _check_pretrained(folder)
     torch.manual_seed(settings.seed)
     tokenizer, network = load_tokenizer(folder), _network(folder, names)
-    positions = getattr(network.config, "max_position_embeddings", settings.maximum_tokens)
-    tokenizer.model_max_length = min(settings.maximum_tokens, tokenizer.model_max_length, positions)
+    fit_tokenizer(tokenizer, network, settings.maximum_tokens, folder)
     tokens = encode(tokenizer, texts)
     steps = plan_steps([len(ids) for ids in tokens], settings)
     codes = [names.index(label) for label in labels]
