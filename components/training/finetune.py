@@ -138,6 +138,7 @@ def finetune(
     torch.manual_seed(settings.seed)
     tokenizer, network = load_tokenizer(folder), _network(folder, names)
     fit_tokenizer(tokenizer, network, settings.maximum_tokens, folder)
+    tokenizer.chat_template = None  # of no use, and a file that the model server does not copy
     tokens = encode(tokenizer, texts)
     steps = plan_steps([len(ids) for ids in tokens], settings)
     codes = [names.index(label) for label in labels]
