@@ -202,7 +202,8 @@ def _network(folder: Path, labels: Sequence[str]) -> Any:
     if lacking := sorted(name for name in missing if name.startswith(body) and ".pooler." not in name):
         raise InputError(
             f"{folder} lacks {len(lacking)} of the weights that its config.json names, or has them in another shape "
-            f"({lacking[0]}, …): its files do not belong together. Pass the folder of one Hugging Face model as pretrained."
+            f"({lacking[0]}, …): its files do not belong together. Pass the folder of one Hugging Face model as "
+            "pretrained."
         )
     if read_json(folder / "config.json", "").get("id2label") != {str(n): label for n, label in enumerate(labels)}:
         _renew_head(network, body)
