@@ -68,9 +68,9 @@ def load_transformer(folder: Path, digest: str) -> TransformerClassifier:
     network, missing = load_network(folder)
     if missing:
         raise InputError(f"{folder} lacks the weights {', '.join(sorted(missing)[:5])}. {_ADVICE}")
-    labels = [network.config.id2label[position] for position in range(network.config.num_labels)]
-    if len(set(labels)) < len(labels):
-        raise InputError(f"{folder / 'config.json'}: the labels {labels[:20]} are not distinct. {_ADVICE}")
+    labels = [network.config.id2label.get(position) for position in range(network.config.num_labels)]
+    if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
+        raise InputError(f"{folder / 'config.json'}: the labels {labels[:20]} are no distinct strings. {_ADVICE}")
     tokenizer = load_tokenizer(folder)
     fit_tokenizer(tokenizer, network, tokenizer.model_max_length, folder)
     return TransformerClassifier(labels, digest, tokenizer, network)
