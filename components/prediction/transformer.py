@@ -172,8 +172,11 @@ def _positions(network: Any) -> int:
 
 
 def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text, cut at the tokenizer's `model_max_length`."""
-    return tokenizer(list(texts), truncation=True, return_attention_mask=False)["input_ids"] if texts else []
+    """Token ids of each text, one or more, cut at the tokenizer's `model_max_length`."""
+    if not texts:
+        return []
+    tokens = tokenizer(list(texts), truncation=True, return_attention_mask=False)["input_ids"]
+    return [ids or [tokenizer.pad_token_id] for ids in tokens]
 
 
 def by_length(lengths: Sequence[int], rows_per_batch: int) -> Iterator[list[int]]:
