@@ -110,6 +110,7 @@ def load_network(folder: Path, labels: Sequence[str] | None = None) -> tuple[Any
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
+                return_dict=True,
                 output_loading_info=True,
                 **head,
             )
