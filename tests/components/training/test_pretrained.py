@@ -182,7 +182,7 @@ def test_names_that_lead_out_of_the_folder_write_nothing_there(bucket, source, t
 
 def test_a_source_that_is_no_whole_model_is_refused(source, tmp_path):
     for part in ([], source[:2], source[3:]):
-        with pytest.raises(InputError, match=r"source .* has no .*tokenizer.json. Pass the output of resolve_model"):
+        with pytest.raises(InputError, match=r"source has no .*json. Pass the output of resolve_model"):
             ingest(client(), part, tmp_path / "model")
 
     assert not (tmp_path / "model").exists()
@@ -192,7 +192,7 @@ def test_a_source_with_two_files_of_a_name_is_refused(bucket, source, tmp_path):
     generations = put(bucket, "other/config.json")
     twice = [*source, {"uri": f"gs://{bucket}/other/config.json", "generation": generations["other/config.json"]}]
 
-    with pytest.raises(InputError, match=r"source\[4\].* config.json .*twice|source .* twice"):
+    with pytest.raises(InputError, match="source has config.json twice"):
         ingest(client(), twice, tmp_path / "model")
 
     assert not (tmp_path / "model").exists()
