@@ -207,7 +207,8 @@ def test_serving_a_linear_model_needs_neither_scikit_learn_nor_scipy_nor_torch(l
     program = (
         "import sys; from seatrial.components.prediction.server import answer, load_model;"
         f'answer(load_model({str(linear_model)!r}), b\'{{"instances": ["fine"]}}\');'
-        "print({name.split('.')[0] for name in sys.modules} & {'sklearn', 'scipy', 'pandas', 'kfp', 'torch', 'transformers'})"
+        "heavy = {'sklearn', 'scipy', 'pandas', 'kfp', 'torch', 'transformers'};"
+        "print({name.split('.')[0] for name in sys.modules} & heavy)"
     )
 
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "set()\n"

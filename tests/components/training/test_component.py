@@ -69,7 +69,7 @@ def test_a_fine_tuned_model_says_what_it_is(tmp_path, examples, pretrained):
     def train() -> Model:
         table = dsl.importer(artifact_uri=examples, artifact_class=Dataset)
         body = dsl.importer(artifact_uri=str(pretrained), artifact_class=Model)
-        return finetune_text(train=table.output, pretrained=body.output, epochs=4, batch_size=2, seed=7).outputs[
+        return finetune_text(train=table.output, pretrained=body.output, epochs=4.0, batch_size=2, seed=7).outputs[
             "model"
         ]
 
