@@ -56,13 +56,13 @@ def weights(folder):
 def test_it_learns_what_tells_the_labels_apart(tmp_path, pretrained, labels):
     train = write_examples(tmp_path / "train", *reviews(200, labels=labels))
 
-    finetune(train, pretrained, tmp_path / "model", Settings(epochs=15, learning_rate=1e-2))
+    finetune(train, pretrained, tmp_path / "model", Settings(epochs=15, learning_rate=2e-2, batch_size=32))
 
     unseen, truth = reviews(100, seed=1, labels=labels)
     model = load_model(tmp_path / "model")
     predicted = [model.labels[best] for best in model.predict_probabilities(unseen).argmax(axis=1)]
     assert model.labels == list(labels)
-    assert np.mean(np.array(predicted) == truth) > 0.7
+    assert np.mean(np.array(predicted) == truth) > 0.9
 
 
 def test_metrics_and_manifest_say_what_was_trained_on_what(tmp_path, pretrained, examples):
@@ -100,7 +100,7 @@ def test_the_same_rows_and_seed_give_the_same_model_wherever_the_pretrained_one_
     assert digest(pretrained, 4) != first
 
 
-@pytest.mark.parametrize(("epochs", "batch_size", "points"), [(0.001, 16, 1), (1, 16, 13), (3, 1, 100), (2.5, 3, 84)])
+@pytest.mark.parametrize(("epochs", "batch_size", "points"), [(0.001, 16, 1), (1, 16, 13), (2, 2, 100), (2.5, 3, 84)])
 def test_the_loss_curve_has_100_points_at_most_and_ends_with_the_last_row(
     tmp_path, pretrained, examples, epochs, batch_size, points
 ):
@@ -113,13 +113,11 @@ def test_the_loss_curve_has_100_points_at_most_and_ends_with_the_last_row(
     assert loss_curve_of(manifest.metadata) is not None
 
 
-def test_the_loss_starts_where_guessing_is_and_falls(tmp_path, pretrained, examples):
-    manifest, metrics = finetune(examples, pretrained, tmp_path / "model", Settings(epochs=10, learning_rate=1e-2))
+def test_the_loss_starts_where_guessing_is_and_falls(transformer_model):
+    losses = [loss for _, loss in read_manifest(transformer_model, kind="model").metadata["loss_curve"]]
 
-    losses = [loss for _, loss in manifest.metadata["loss_curve"]]
     assert losses[0] == pytest.approx(math.log(2), abs=0.1)
     assert losses[-1] < losses[0] / 4
-    assert metrics["training_loss"] < losses[0] / 4
 
 
 STEPS = st.lists(st.integers(0, 40), min_size=1, max_size=60)
