@@ -205,7 +205,8 @@ def _network(folder: Path, labels: Sequence[str]) -> Any:
             f"({lacking[0]}, …): its files do not belong together. Pass the folder of one Hugging Face model as "
             "pretrained."
         )
-    if read_json(folder / "config.json", "").get("id2label") != {str(n): label for n, label in enumerate(labels)}:
+    own = read_json(folder / "config.json", "Pass the folder of a Hugging Face model.").get("id2label")
+    if own != {str(position): label for position, label in enumerate(labels)} and network.base_model is not network:
         _renew_head(network, body)
     return network
 
