@@ -53,6 +53,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sep_token="[SEP]",
         mask_token="[MASK]",
     ).save_pretrained(folder)
+    torch.set_num_threads(1)  # threads that wait for each other take longer than so small a network
     torch.manual_seed(7)
     config = BertConfig(
         vocab_size=len(vocabulary),
