@@ -74,11 +74,10 @@ def write_folder(path: str | Path, *, kind: str, metadata: dict[str, Any]) -> It
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     yield folder
-    files = {
-        file.relative_to(folder).as_posix(): FileEntry(file.stat().st_size, file_sha256(file))
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-    }
+    written = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    for file in written:
+        file.chmod(0o644)  # safetensors writes files that no other user, such as a container's, can read
+    files = {file.relative_to(folder).as_posix(): FileEntry(file.stat().st_size, file_sha256(file)) for file in written}
     write_json(folder / MANIFEST_NAME, asdict(Manifest(kind, SCHEMA_VERSION, files, _folder_digest(files), metadata)))
 
 
@@ -140,7 +139,11 @@ def _parse_manifest(folder: Path, kind: str) -> Manifest:
 def _check_file(path: Path, entry: FileEntry) -> None:
     if not path.is_file():
         raise InputError(f"{path} is in the manifest but not in the folder. Run the task that makes the folder again.")
-    if path.stat().st_size != entry.size or file_sha256(path) != entry.sha256:
+    try:
+        is_same = path.stat().st_size == entry.size and file_sha256(path) == entry.sha256
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}). Check its permissions.") from None
+    if not is_same:
         raise InputError(
             f"{path} is not what was written (size {path.stat().st_size}, manifest {entry.size}, or another digest). "
             "Run the task that makes the folder again."
@@ -322,3 +325,17 @@ def describe(artifact: Any, manifest: Manifest, *, headline: str | None = None, 
     )
     if headline is not None:
         artifact.metadata["headline"] = headline
+
+
+def describe_metrics(metrics: Any, values: Mapping[str, float], headline: str) -> None:
+    """Fills a metrics artifact, and writes its file, without which `kfp.local` takes no task from its cache.
+
+    Args:
+        metrics: The component's output artifact (`dsl.Metrics`).
+        values: Name → number.
+        headline: The one number that matters, for the table of tasks.
+    """
+    for name, value in values.items():
+        metrics.log_metric(name, value)
+    metrics.metadata["headline"] = headline
+    write_json(metrics.path, dict(values))

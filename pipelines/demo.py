@@ -7,10 +7,11 @@ the encoder, which meets the linear champion. `make run-bad` submits the same YA
 model do harm once it serves.
 """
 
+import argparse
 import importlib.util
 import io
 import json
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ _PARAMETERS = {
     # Both models, their clients and this program share one machine here.
     "latency_floor_ms": 1000.0,
 }
+_ESTIMATORS = ("majority_class", "logistic_regression", "transformer")
 _ENCODER_URI = f"gs://{_BUCKET}/pretrained/all-MiniLM-L6-v2"
 _ENCODER_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 _DRILLS = {
@@ -46,8 +48,9 @@ _REVIEW = "I love this coffee. Rich, smooth, and it arrived a day early. Will or
 
 def main() -> None:
     """Runs a demonstration; exits with 1 if it failed, 2 if it could not be started, 130 if it was interrupted."""
+    arguments = _arguments()
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    demonstrate = _show_rollbacks if sys.argv[1:] == ["bad"] else _show_promotions
+    demonstrate = _show_rollbacks if arguments.what == "bad" else partial(_show_promotions, last=arguments.estimator)
     try:
         with local_vertex():
             succeeded = demonstrate(console)
@@ -59,19 +62,29 @@ def main() -> None:
     raise SystemExit(not succeeded)
 
 
-def _show_promotions(console: Console) -> bool:
-    """The trivial model, the linear one and the transformer, each against the one before."""
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m seatrial.pipelines.demo", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["good", "bad"], default="good", help="which demonstration")
+    parser.add_argument(
+        "--estimator", choices=_ESTIMATORS[1:], default=_ESTIMATORS[-1], help="the best model that is trained"
+    )
+    return parser.parse_args()
+
+
+def _show_promotions(console: Console, last: str) -> bool:
+    """Each model up to the last meets the one before; where a model serves already, only the last one is trained."""
     _put_reviews(console)
-    _put_encoder(console)
+    if last == "transformer":
+        _put_encoder(console)
     with one_at_a_time("demo"):  # of two demonstrations at once, one makes the endpoint
         if _champion() is None:
             console.print("Nothing serves yet: first the trivial model goes into service.")
-            for estimator in ("majority_class", "logistic_regression"):
+            for estimator in _ESTIMATORS[: _ESTIMATORS.index(last)]:
                 status = _run(console, estimator=estimator)
                 if status.state != "SUCCEEDED":
                     return False
                 _print_models(status, console)
-    status = _run(console, estimator="transformer", pretrained_uri=_ENCODER_URI)
+    status = _run(console, estimator=last, pretrained_uri=_ENCODER_URI)
     if status.state != "SUCCEEDED":
         return False
     _summarise(status, console)

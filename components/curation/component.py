@@ -61,7 +61,7 @@ def ingest_table(
     """
     from google.cloud.storage import Client
 
-    from seatrial.components.artifacts import describe, write_table
+    from seatrial.components.artifacts import describe, describe_metrics, write_table
     from seatrial.components.curation.ingest import ingest
     from seatrial.components.runtime import task
 
@@ -69,9 +69,8 @@ def ingest_table(
         manifest = write_table(table.path, ingest(Client(), source, schema), metadata={})
         describe(table, manifest, source=source, schema=schema)
         rows, columns = manifest.metadata["rows"], manifest.metadata["columns"]
-        for name, value in {"rows": rows, "columns": len(columns), "objects": len(source)}.items():
-            metrics.log_metric(name, value)
-        metrics.metadata["headline"] = f"{rows:,} rows"
+        values = {"rows": rows, "columns": len(columns), "objects": len(source)}
+        describe_metrics(metrics, values, f"{rows:,} rows")
 
 
 @dsl.component(base_image=image("cpu"), install_kfp_package=False)
@@ -126,7 +125,14 @@ def curate_text(
         InputError: If a parameter is out of range, a column is missing, a label is missing or not in `labels` (all
             checked before any work), a split is empty in the end, or train has one label only.
     """
-    from seatrial.components.artifacts import SCHEMA_VERSION, describe, read_table, write_table, write_text
+    from seatrial.components.artifacts import (
+        SCHEMA_VERSION,
+        describe,
+        describe_metrics,
+        read_table,
+        write_table,
+        write_text,
+    )
     from seatrial.components.curation.curate import Rules, curate
     from seatrial.components.curation.report import render
     from seatrial.components.runtime import task
@@ -150,7 +156,5 @@ def curate_text(
         write_text(report.path, render(source, curated, rules))
         for artifact in (report, metrics):
             artifact.metadata.update({"schema_version": SCHEMA_VERSION, "parameters": parameters})
-        for name, value in curated.counts.items():
-            metrics.log_metric(name, value)
         counts = curated.counts
-        metrics.metadata["headline"] = f"{counts['train_rows']:,} train, {counts['test_rows']:,} test rows"
+        describe_metrics(metrics, counts, f"{counts['train_rows']:,} train, {counts['test_rows']:,} test rows")

@@ -195,7 +195,7 @@ def deploy_canary(
             Later, with the old split back: if Vertex AI refuses the deployment. With the split left as found: if
             somebody else changes it during the rollout.
     """
-    from seatrial.components.artifacts import SCHEMA_VERSION, write_json
+    from seatrial.components.artifacts import SCHEMA_VERSION, describe_metrics, write_json
     from seatrial.components.deployment.canary import deploy_canary as roll_out
     from seatrial.components.deployment.decision import Limits
     from seatrial.components.deployment.plan import Plan, whole_numbers
@@ -230,9 +230,7 @@ def deploy_canary(
         )
         write_json(rollout.path, document)
         rollout.metadata.update(schema_version=SCHEMA_VERSION, outcome=document["outcome"])
-        for name, value in numbers(document).items():
-            metrics.log_metric(name, value)
-        metrics.metadata["headline"] = headline(document)
+        describe_metrics(metrics, numbers(document), headline(document))
     return document["outcome"]
 
 

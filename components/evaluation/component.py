@@ -35,7 +35,7 @@ def evaluate_classification(
         InputError: If a parameter is out of range, or the predictions are no sound table: no rows, a null label, a
             repeated row, a label that is not the model's, probabilities that are NaN or do not sum to 1.
     """
-    from seatrial.components.artifacts import SCHEMA_VERSION, write_text
+    from seatrial.components.artifacts import SCHEMA_VERSION, describe_metrics, write_json, write_text
     from seatrial.components.evaluation.classification_page import classification_page
     from seatrial.components.evaluation.classify import evaluate
     from seatrial.components.evaluation.predictions import read_predictions
@@ -53,14 +53,13 @@ def evaluate_classification(
         )
         write_text(report.path, page)
         report.metadata.update(schema_version=SCHEMA_VERSION, predictions_digest=read.digest, parameters=parameters)
-        for name, value in evaluation.flat().items():
-            metrics.log_metric(name, value)
-        metrics.metadata["headline"] = f"accuracy {evaluation.overall['accuracy']}"
+        describe_metrics(metrics, evaluation.flat(), f"accuracy {evaluation.overall['accuracy']}")
         classification_metrics.log_confusion_matrix(evaluation.labels, evaluation.confusion.tolist())
         if evaluation.roc is not None:
             classification_metrics.log_roc_curve(
                 evaluation.roc.false_positive_rates, evaluation.roc.true_positive_rates, evaluation.roc.thresholds
             )
+        write_json(classification_metrics.path, classification_metrics.metadata)
 
 
 @dsl.component(base_image=image("cpu"), install_kfp_package=False)
@@ -107,7 +106,7 @@ def compare_models(
         InputError: If a parameter is out of range, predictions are unsound, or the two are not for the same rows with
             the same labels.
     """
-    from seatrial.components.artifacts import SCHEMA_VERSION
+    from seatrial.components.artifacts import SCHEMA_VERSION, describe_metrics
     from seatrial.components.evaluation.compare import compare, flat, headline
     from seatrial.components.evaluation.verdict import write_verdict
     from seatrial.components.runtime import task
@@ -122,9 +121,7 @@ def compare_models(
         )
         write_verdict(verdict.path, decision)
         verdict.metadata.update(schema_version=SCHEMA_VERSION, verdict=decision.verdict)
-        for name, value in flat(decision).items():
-            metrics.log_metric(name, value)
-        metrics.metadata["headline"] = headline(decision)
+        describe_metrics(metrics, flat(decision), headline(decision))
     return decision.verdict
 
 

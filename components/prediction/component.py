@@ -32,7 +32,7 @@ def batch_predict(
     """
     import time
 
-    from seatrial.components.artifacts import describe
+    from seatrial.components.artifacts import describe, describe_metrics
     from seatrial.components.prediction.batch import predict_table
     from seatrial.components.runtime import task
 
@@ -41,6 +41,5 @@ def batch_predict(
         manifest = predict_table(model.path, table.path, predictions.path, known.path if known else None)
         describe(predictions, manifest)
         rows = manifest.metadata["rows"]
-        metrics.log_metric("rows", rows)
-        metrics.log_metric("rows_per_second", rows / (time.monotonic() - started))
-        metrics.metadata["headline"] = f"{rows:,} rows"
+        values = {"rows": rows, "rows_per_second": rows / (time.monotonic() - started)}
+        describe_metrics(metrics, values, f"{rows:,} rows")

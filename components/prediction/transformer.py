@@ -76,12 +76,15 @@ def load_transformer(folder: Path, digest: str) -> TransformerClassifier:
     return TransformerClassifier(labels, digest, tokenizer, network)
 
 
-def load_network(folder: Path, labels: Sequence[str] | None = None) -> tuple[Any, set[str]]:
+def load_network(
+    folder: Path, labels: Sequence[str] | None = None, attention: str | None = None
+) -> tuple[Any, set[str]]:
     """Loads a sequence classifier.
 
     Args:
         folder: Hugging Face folder.
         labels: Labels for a new head; None keeps the one that the folder has.
+        attention: How attention is computed, "eager" or "sdpa"; None leaves it to the library.
 
     Returns:
         The network in evaluation mode, on the device that computes fastest, and the names of weights that the folder
@@ -111,6 +114,7 @@ def load_network(folder: Path, labels: Sequence[str] | None = None) -> tuple[Any
                 use_safetensors=True,
                 trust_remote_code=False,
                 return_dict=True,
+                attn_implementation=attention,
                 output_loading_info=True,
                 **head,
             )

@@ -32,7 +32,7 @@ def train_linear(
         InputError: If a parameter is out of range, the table lacks a column, has no rows or holds nulls, the rows have
             fewer than two labels, or the solver does not converge.
     """
-    from seatrial.components.artifacts import describe
+    from seatrial.components.artifacts import describe, describe_metrics
     from seatrial.components.runtime import task
     from seatrial.components.training.linear import train as train_model
 
@@ -44,9 +44,7 @@ def train_linear(
         }
         manifest, values = train_model(train.path, model.path, **parameters)
         describe(model, manifest, **parameters)
-        for name, value in values.items():
-            metrics.log_metric(name, value)
-        metrics.metadata["headline"] = f"{values['rows']:,} rows, {values['labels']} labels"
+        describe_metrics(metrics, values, f"{values['rows']:,} rows, {values['labels']} labels")
 
 
 @dsl.component(base_image=image("cpu"), install_kfp_package=False)
@@ -134,7 +132,7 @@ def finetune_text(
         InputError: If a parameter is out of range, the table lacks a column, has no rows, holds nulls or one label
             only, the pretrained model cannot be loaded, or the training diverges.
     """
-    from seatrial.components.artifacts import describe
+    from seatrial.components.artifacts import describe, describe_metrics
     from seatrial.components.runtime import task
     from seatrial.components.training.finetune import Settings, finetune
 
@@ -148,6 +146,5 @@ def finetune_text(
         }
         manifest, values = finetune(train.path, pretrained.path, model.path, Settings(**parameters))
         describe(model, manifest, **parameters)
-        for name, value in values.items():
-            metrics.log_metric(name, value)
-        metrics.metadata["headline"] = f"loss {values['training_loss']:.3f}, {values['rows_per_second']:.0f} rows/s"
+        headline = f"loss {values['training_loss']:.3f}, {values['rows_per_second']:.0f} rows/s"
+        describe_metrics(metrics, values, headline)

@@ -197,7 +197,8 @@ def _check_pretrained(folder: Path) -> None:
 
 def _network(folder: Path, labels: Sequence[str]) -> Any:
     """The pretrained network with a head for the labels: its own if it has one for exactly these, else a new one."""
-    network, missing = load_network(folder, labels)
+    # On a CPU the backward pass of the library's fused attention takes longer than all its parts.
+    network, missing = load_network(folder, labels, attention="eager" if device() == "cpu" else None)
     body = f"{network.base_model_prefix}."
     if lacking := sorted(name for name in missing if name.startswith(body) and ".pooler." not in name):
         raise InputError(

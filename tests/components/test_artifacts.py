@@ -42,6 +42,13 @@ def test_a_written_folder_can_be_read_with_what_was_said_of_it(tmp_path):
     assert manifest.metadata == {"labels": ["a"]}
 
 
+def test_every_user_may_read_what_was_written(tmp_path):
+    with write_folder(tmp_path / "model", kind="model", metadata={}) as folder:
+        (folder / "weights").touch(mode=0o600)
+
+    assert (tmp_path / "model" / "weights").stat().st_mode & 0o777 == 0o644
+
+
 def test_equal_content_has_an_equal_digest(tmp_path):
     for name, text in (("a", "x"), ("b", "x"), ("c", "y")):
         write_example(tmp_path / name, text)

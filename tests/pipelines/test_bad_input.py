@@ -47,6 +47,8 @@ CASES = {
     "an unknown label": ({"labels": ["good"]}, CSV, "curate-text", "'bad'"),
     "steps that do not end in 100": ({"traffic_steps": [50, 10]}, CSV, "plan-rollout", "[50, 10]"),
     "a first step too small": ({"requests_per_step": 50}, CSV, "plan-rollout", "requests_per_step is 50"),
+    "a transformer of nothing": ({"estimator": "transformer"}, CSV, "resolve-model", "pretrained model is empty"),
+    "a drill that there is not": ({"drill": "explode"}, CSV, "plan-rollout", "drill is 'explode'"),
     "an unknown estimator": ({"estimator": "oracle"}, CSV, "train-linear", "oracle"),
 }
 

@@ -7,7 +7,7 @@ import pytest
 from google_cloud_pipeline_components.types.artifact_types import UnmanagedContainerModel, VertexEndpoint, VertexModel
 from kfp import dsl
 
-from seatrial.components import deploy_canary, keep_champion, look_up_champion, package_model
+from seatrial.components import deploy_canary, keep_champion, look_up_champion, package_model, plan_rollout
 from seatrial.components.artifacts import write_folder, write_table
 from seatrial.components.deployment.champion import readable
 
@@ -28,7 +28,7 @@ def roll_out(registry, model: str, folder, **parameters):
     write_table(folder / "holdout", pyarrow.table({"text": ["so good"] * 9, "label": ["good"] * 9}), metadata={})
     outputs = {
         "rollout": dsl.Artifact(uri=str(folder / "rollout")),
-        "metrics": dsl.Metrics(),
+        "metrics": dsl.Metrics(uri=str(folder / "metrics")),
         "gcp_resources": str(folder / "gcp_resources"),
     }
     outcome = deploy_canary.python_func(
@@ -48,7 +48,7 @@ def test_look_up_describes_what_serves(registry, serving):
 
     found, outputs = look_up(registry.read().display_name, registry.display_name)
 
-    assert found == (True, True)
+    assert found == (True, True, "gs://models/reviews")
     assert outputs["endpoint"].metadata["resourceName"] == registry.endpoint
     assert outputs["endpoint"].uri == f"https://us-central1-aiplatform.googleapis.com/v1/{registry.endpoint}"
     assert outputs["parent_model"].metadata["resourceName"] == registry.model
@@ -60,7 +60,7 @@ def test_look_up_describes_what_serves(registry, serving):
 def test_look_up_says_what_is_not_there_yet(vertex):
     found, outputs = look_up("no such endpoint", "no such model")
 
-    assert found == (False, False)
+    assert found == (False, False, "")
     assert outputs["endpoint"].metadata["resourceName"] == ""
     assert outputs["parent_model"].metadata["resourceName"] == "", "ModelUploadOp takes this as the wish for a new one"
 
@@ -100,6 +100,13 @@ def test_bad_input_is_one_clear_line_and_no_traceback(registry, tmp_path, capsys
     assert line["severity"] == "ERROR"
     assert line["message"].startswith("deploy_canary: steps is [10, 50]")
     assert not (tmp_path / "rollout").exists()
+
+
+def test_a_drill_that_there_is_not_is_refused_before_anything_is_trained(capsys):
+    with pytest.raises(SystemExit, match="1"):
+        plan_rollout.python_func(drill="explode")
+
+    assert "plan_rollout: drill is 'explode'; expected" in capsys.readouterr().err
 
 
 def test_keeping_the_champion_writes_a_rollout_too(tmp_path):

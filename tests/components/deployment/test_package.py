@@ -63,3 +63,12 @@ def test_a_folder_that_is_no_model_is_refused_first(tmp_path):
 def test_a_job_name_that_is_none_is_refused(model):
     with pytest.raises(InputError, match="job is 'train', which is no resource name"):
         container_spec(model, "train", "")
+
+
+def test_a_drill_is_in_the_environment_of_the_serving_container(model):
+    assert container_spec(model, "", "my/server:1", "slow")["env"] == [{"name": "SEATRIAL_DRILL", "value": "slow"}]
+
+
+def test_a_drill_that_there_is_not_is_refused(model):
+    with pytest.raises(InputError, match="drill is 'explode'; expected 'wrong_labels', 'slow', 'crash'"):
+        container_spec(model, "", "my/server:1", "explode")

@@ -187,6 +187,7 @@ def test_a_tokenizer_of_another_network_is_refused(transformer_model, altered):
     [
         {"model_type": "no-such-type"},
         {"num_attention_heads": 0},
+        {"attn_implementation": "flash_attention_2"},
         {"hidden_size": 32},
         {"num_hidden_layers": 3},
         {"architectures": None},

@@ -355,7 +355,6 @@ def test_weights_of_another_network_are_refused(tmp_path, pretrained, examples, 
         {"model_type": None, "architectures": None},
         {"quantization_config": {"quant_method": "gptq", "bits": 4}},
         {"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}},
-        {"attn_implementation": "flash_attention_2"},
     ],
     ids=str,
 )
