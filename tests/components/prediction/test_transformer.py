@@ -187,7 +187,6 @@ def test_a_tokenizer_of_another_network_is_refused(transformer_model, altered):
     [
         {"model_type": "no-such-type"},
         {"num_attention_heads": 0},
-        {"attn_implementation": "flash_attention_2"},
         {"hidden_size": 32},
         {"num_hidden_layers": 3},
         {"architectures": None},
@@ -199,8 +198,9 @@ def test_a_configuration_of_another_network_is_refused(transformer_model, altere
         load_model(altered(transformer_model, config=config))
 
 
-def test_a_configuration_that_has_networks_answer_in_tuples_changes_nothing(transformer_model, altered):
-    model = load_model(altered(transformer_model, config={"return_dict": False}))
+@pytest.mark.parametrize("config", [{"return_dict": False}, {"attn_implementation": "flash_attention_2"}], ids=str)
+def test_a_configuration_that_only_says_how_to_compute_changes_nothing(transformer_model, altered, config):
+    model = load_model(altered(transformer_model, config=config))
 
     expected = load_model(transformer_model).predict_probabilities(TEXTS)
     assert (model.predict_probabilities(TEXTS) == expected).all()
