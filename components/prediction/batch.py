@@ -1,11 +1,12 @@
 """Batch prediction: a table of texts in, a table of predictions in the same order out."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow
 
-from ..artifacts import Manifest, open_table, peek_manifest, read_manifest, read_table, strings_of, write_table
+from ..artifacts import Manifest, open_table, peek_manifest, read_manifest, strings_of, write_folder, write_table
 from ..runtime import Progress, log
 from .models import load_model
 
@@ -76,4 +77,8 @@ def _copy_if_same(known: str | Path, model: str | Path, table: str | Path, predi
     if any(metadata.get(key) != digest for key, digest in made_from.items()):
         return None
     log("the model and the table are those of the known predictions, which are copied")
-    return write_table(predictions, read_table(known), metadata=metadata)
+    manifest = read_manifest(known, kind="table")
+    with write_folder(predictions, kind="table", metadata=manifest.metadata) as folder:
+        for name in manifest.files:
+            shutil.copyfile(Path(known) / name, folder / name)
+    return peek_manifest(predictions, kind="table")

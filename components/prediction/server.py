@@ -141,6 +141,13 @@ def _text(position: int, instance: object) -> str:
             f"instances[{position}] has {len(text):,} characters; expected at most {LONGEST_TEXT_CHARACTERS:,}. "
             "Shorten it."
         )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"instances[{position}] has half a surrogate pair, {text[error.start]!r}, at character {error.start}; "
+            "expected whole characters. Do not cut JSON or UTF-16 within one."
+        ) from None
     return text
 
 

@@ -70,17 +70,15 @@ def load_transformer(folder: Path, digest: str) -> TransformerClassifier:
     Raises:
         InputError: If the files cannot be read, do not fit together, or hold weights that are no numbers.
     """
-    import torch
-
     network, missing = load_network(folder)
     if missing:
         raise InputError(f"{folder} lacks the weights {', '.join(sorted(missing)[:5])}. {_ADVICE}")
-    labels = [network.config.id2label[position] for position in range(network.config.num_labels)]
-    if len(set(labels)) < len(labels):
-        raise InputError(f"{folder / 'config.json'}: the labels {labels[:20]} are not distinct. {_ADVICE}")
-    if not all(bool(torch.isfinite(weights).all()) for weights in network.parameters()):
-        raise InputError(f"{folder / 'model.safetensors'} holds weights that are no numbers. {_ADVICE}")
-    return TransformerClassifier(labels, digest, load_tokenizer(folder), network)
+    labels = [network.config.id2label.get(position) for position in range(network.config.num_labels)]
+    if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
+        raise InputError(f"{folder / 'config.json'}: the labels {labels[:20]} are no distinct strings. {_ADVICE}")
+    tokenizer = load_tokenizer(folder)
+    fit_tokenizer(tokenizer, network, tokenizer.model_max_length, folder)
+    return TransformerClassifier(labels, digest, tokenizer, network)
 
 
 def load_network(
@@ -95,12 +93,12 @@ def load_network(
 
     Returns:
         The network in evaluation mode, on the device that computes fastest, and the names of weights that the folder
-        does not have.
+        does not have, or has in another shape.
 
     Raises:
-        InputError: If it cannot be loaded.
+        InputError: If it cannot be loaded, or holds weights that are no numbers.
     """
-    from safetensors import SafetensorError
+    import torch
     from transformers import AutoModelForSequenceClassification
 
     head: dict[str, Any] = {}
@@ -109,6 +107,7 @@ def load_network(
             "num_labels": len(labels),
             "id2label": dict(enumerate(labels)),
             "label2id": {label: position for position, label in enumerate(labels)},
+            "problem_type": "single_label_classification",
             "ignore_mismatched_sizes": True,
         }
     _check_files(folder)
@@ -119,20 +118,24 @@ def load_network(
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
+                return_dict=True,
                 attn_implementation=attention,
                 output_loading_info=True,
                 **head,
             )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # a configuration can have any line of the library fail
         raise InputError(f"The transformer {folder} cannot be loaded ({_first_line(error)}). {_ADVICE}") from None
-    return network.float().eval().to(device()), set(facts["missing_keys"])
+    if not all(bool(torch.isfinite(weights).all()) for weights in network.parameters()):
+        raise InputError(f"{folder / 'model.safetensors'} holds weights that are no numbers. {_ADVICE}")
+    missing = set(facts["missing_keys"]) | {name for name, *_ in facts["mismatched_keys"]}
+    return network.float().eval().to(device()), missing
 
 
 def load_tokenizer(folder: Path) -> Any:
     """Loads the tokenizer of a Hugging Face folder.
 
     Raises:
-        InputError: If it cannot be loaded, or cannot fill up short texts.
+        InputError: If it cannot be loaded, cannot fill up short texts, or names no length to cut long ones at.
     """
     from transformers import AutoTokenizer
 
@@ -144,12 +147,46 @@ def load_tokenizer(folder: Path) -> Any:
         raise InputError(f"The tokenizer of {folder} cannot be loaded ({_first_line(error)}). {_ADVICE}") from None
     if tokenizer.pad_token_id is None:
         raise InputError(f"The tokenizer of {folder} has no padding token, which batches of texts need. {_ADVICE}")
+    if not isinstance(tokenizer.model_max_length, int) or tokenizer.model_max_length < 2:
+        raise InputError(
+            f"{folder / 'tokenizer_config.json'}: model_max_length is {tokenizer.model_max_length!r}; expected a whole "
+            f"number of 2 or more. {_ADVICE}"
+        )
     return tokenizer
 
 
+def fit_tokenizer(tokenizer: Any, network: Any, maximum_tokens: int, folder: Path) -> None:
+    """Has a tokenizer cut texts at `maximum_tokens`, or where the network's positions end.
+
+    Raises:
+        InputError: If it gives tokens that the network does not know.
+    """
+    known, tokens = network.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values()) + 1
+    if tokens > known:
+        raise InputError(
+            f"The tokenizer of {folder} has {tokens:,} tokens, the network {known:,}: its files do not belong "
+            f"together. {_ADVICE}"
+        )
+    tokenizer.model_max_length = min(maximum_tokens, _positions(network) or maximum_tokens)
+
+
+def _positions(network: Any) -> int:
+    """How many tokens a network has positions for; 0 if there is no limit."""
+    import torch
+
+    for name, module in network.named_modules():
+        if name.rsplit(".", 1)[-1] == "position_embeddings" and isinstance(module, torch.nn.Embedding):
+            # RoBERTa and its kin count from the position after padding_idx.
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return max(0, getattr(network.config, "max_position_embeddings", 0))
+
+
 def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text, cut at the tokenizer's `model_max_length`."""
-    return tokenizer(list(texts), truncation=True, return_attention_mask=False)["input_ids"] if texts else []
+    """Token ids of each text, one or more, cut at the tokenizer's `model_max_length`."""
+    if not texts:
+        return []
+    tokens = tokenizer(list(texts), truncation=True, return_attention_mask=False)["input_ids"]
+    return [ids or [tokenizer.pad_token_id] for ids in tokens]
 
 
 def by_length(lengths: Sequence[int], rows_per_batch: int) -> Iterator[list[int]]:

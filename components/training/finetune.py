@@ -8,8 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from ..artifacts import MANIFEST_NAME, Manifest, file_sha256, peek_manifest, read_manifest, write_folder
-from ..prediction.transformer import by_length, device, encode, has_bfloat16, load_network, load_tokenizer, pad, quiet
+from ..artifacts import MANIFEST_NAME, Manifest, file_sha256, peek_manifest, read_json, read_manifest, write_folder
+from ..prediction.transformer import (
+    by_length,
+    device,
+    encode,
+    fit_tokenizer,
+    has_bfloat16,
+    load_network,
+    load_tokenizer,
+    pad,
+    quiet,
+)
 from ..runtime import InputError, Progress
 from .examples import read_examples
 
@@ -127,8 +137,8 @@ def finetune(
     _check_pretrained(folder)
     torch.manual_seed(settings.seed)
     tokenizer, network = load_tokenizer(folder), _network(folder, names)
-    positions = getattr(network.config, "max_position_embeddings", settings.maximum_tokens)
-    tokenizer.model_max_length = min(settings.maximum_tokens, tokenizer.model_max_length, positions)
+    fit_tokenizer(tokenizer, network, settings.maximum_tokens, folder)
+    tokenizer.chat_template = None  # of no use, and a file that the model server does not copy
     tokens = encode(tokenizer, texts)
     steps = plan_steps([len(ids) for ids in tokens], settings)
     codes = [names.index(label) for label in labels]
@@ -186,16 +196,31 @@ def _check_pretrained(folder: Path) -> None:
 
 
 def _network(folder: Path, labels: Sequence[str]) -> Any:
-    """The pretrained network with a head for as many labels: its own if it has one, else a new one."""
+    """The pretrained network with a head for the labels: its own if it has one for exactly these, else a new one."""
     # On a CPU the backward pass of the library's fused attention takes longer than all its parts.
     network, missing = load_network(folder, labels, attention="eager" if device() == "cpu" else None)
     body = f"{network.base_model_prefix}."
     if lacking := sorted(name for name in missing if name.startswith(body) and ".pooler." not in name):
         raise InputError(
-            f"{folder} lacks {len(lacking)} of the weights that its config.json names ({lacking[0]}, …): its files do "
-            "not belong together. Pass the folder of one Hugging Face model as pretrained."
+            f"{folder} lacks {len(lacking)} of the weights that its config.json names, or has them in another shape "
+            f"({lacking[0]}, …): its files do not belong together. Pass the folder of one Hugging Face model as "
+            "pretrained."
         )
+    own = read_json(folder / "config.json", "Pass the folder of a Hugging Face model.").get("id2label")
+    if own != {str(position): label for position, label in enumerate(labels)} and network.base_model is not network:
+        _renew_head(network, body)
     return network
+
+
+def _renew_head(network: Any, body: str) -> None:
+    """Draws the weights outside of the body anew: where they stem from other labels they would be a wrong start."""
+    import torch
+
+    new = type(network)(network.config).state_dict()
+    with torch.no_grad():
+        for name, weights in network.named_parameters():
+            if not name.startswith(body):
+                weights.copy_(new[name])
 
 
 def _train(
@@ -231,4 +256,4 @@ def _train(
 def _rate(step: int, steps: int) -> float:
     """Share of the highest learning rate at a step: up over the first tenth, then down to 0."""
     warm_up = max(1.0, _WARM_UP * steps)
-    return min((step + 1) / warm_up, max(0.0, (steps - step) / max(1.0, steps - warm_up)))
+    return min(1.0, (step + 1) / warm_up, (steps - step) / max(1.0, steps - warm_up))

@@ -1,5 +1,7 @@
 """Pretrained models in Cloud Storage: which files they consist of at one point in time, and a checked copy of these."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from google.cloud.storage import Client
 
 _REQUIRED = ("config.json", "model.safetensors", "tokenizer.json")
+_FILE_URI = re.compile(rf"gs://[^/]+/(?:.*/)?(?P<name>{'|'.join(map(re.escape, FILE_NAMES))})", re.DOTALL)
+_GENERATION = re.compile(r"[1-9][0-9]{0,18}")  # positive 64-bit numbers
+_ADVICE = "Pass the output of resolve_model."
 
 
 def resolve(client: "Client", uri: str) -> list[dict[str, str]]:
@@ -58,13 +63,13 @@ def ingest(client: "Client", source: Sequence[Any], path: str | Path) -> Manifes
         path: The folder to write.
 
     Raises:
-        InputError: If an entry is none, or its object was replaced or deleted.
+        InputError: If an entry is none, one is missing or there twice, or its object was replaced or deleted.
     """
-    for position, entry in enumerate(source):
-        advice = "Pass the output of resolve_model."
-        check_fields(entry, {"uri": (str,), "generation": (str,)}, f"source[{position}]", advice)
-        if entry["uri"].rsplit("/", 1)[-1] not in FILE_NAMES or not entry["generation"].isdecimal():
-            raise InputError(f"source[{position}] is {entry}, which is no file of a model. {advice}")
+    names = Counter(_file_name(entry, f"source[{position}]") for position, entry in enumerate(source))
+    if missing := [name for name in _REQUIRED if name not in names]:
+        raise InputError(f"The source has no {', '.join(missing)}. {_ADVICE}")
+    if repeated := [name for name, count in names.items() if count > 1]:
+        raise InputError(f"The source has {', '.join(repeated)} twice. {_ADVICE}")
     progress = Progress(len(source), "files")
     with write_folder(path, kind="model", metadata={"model_type": "pretrained"}) as folder:
         for entry in source:
@@ -74,3 +79,12 @@ def ingest(client: "Client", source: Sequence[Any], path: str | Path) -> Manifes
                 blob.download_to_filename(folder / name.rsplit("/", 1)[-1])
             progress.advance()
     return peek_manifest(path, kind="model")
+
+
+def _file_name(entry: Any, place: str) -> str:
+    """The name of the file that an entry of a source stands for."""
+    check_fields(entry, {"uri": (str,), "generation": (str,)}, place, _ADVICE)
+    match = _FILE_URI.fullmatch(entry["uri"])
+    if match is None or _GENERATION.fullmatch(entry["generation"]) is None:
+        raise InputError(f"{place} is {repr(entry)[:200]}, which is no file of a model. {_ADVICE}")
+    return match["name"]

@@ -1,8 +1,11 @@
 """What every task does around its work."""
 
 import json
+import math
 import subprocess
 import sys
+
+from seatrial.components import runtime
 
 
 def run(body: str) -> subprocess.CompletedProcess:
@@ -60,3 +63,41 @@ def test_logging_is_as_before_when_the_task_is_over():
     finished = run("with task('clean'):\n    pass\nimport logging\nprint(logging.getLogger().handlers)")
 
     assert finished.stdout == "[]\n"
+
+
+def test_fields_of_the_work_go_into_its_progress_lines():
+    finished = run(
+        "from seatrial.components import runtime\n"
+        "runtime._SECONDS_BETWEEN_PROGRESS_LINES = 0\n"
+        "with task('train'):\n    progress = Progress(10, 'rows')\n    progress.advance(4, loss=0.5)\n"
+        "    progress.advance(6)"
+    )
+
+    first, last = entries(finished)[:2]
+    assert (first["done"], first["loss"]) == (4, 0.5)
+    assert last["done"] == 10
+    assert "loss" not in last
+    assert ", 0 s remain" in last["message"]
+
+
+def test_progress_knows_its_rate(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(runtime.time, "monotonic", lambda: now)
+    progress = runtime.Progress(10, "rows")
+    assert progress.per_second == 0
+
+    now = 102.0
+    progress.advance(3)
+    progress.advance()
+    assert progress.per_second == 2
+
+    now = 108.0
+    assert progress.per_second == 0.5
+
+
+def test_the_rate_is_a_number_even_before_the_clock_has_moved(monkeypatch):
+    monkeypatch.setattr(runtime.time, "monotonic", lambda: 100.0)
+    progress = runtime.Progress(10, "rows")
+    progress.advance(4)
+
+    assert math.isfinite(progress.per_second)

@@ -1,6 +1,7 @@
 """Model folders: what is loaded predicts, and a folder whose parts do not fit together is refused."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -181,11 +182,33 @@ def test_a_file_that_was_changed_later_is_refused(linear_model):
         load_model(linear_model)
 
 
-def test_serving_needs_neither_scikit_learn_nor_scipy(linear_model):
+def test_a_transformer_that_is_too_large_is_refused_before_it_is_read(transformer_model, monkeypatch):
+    monkeypatch.setattr("seatrial.components.prediction.models.LARGEST_FOLDER_BYTES", 100)
+
+    with pytest.raises(InputError, match="at most 100 are loaded"):
+        load_model(transformer_model)
+
+
+def test_a_transformer_is_hashed_once_when_loaded(transformer_model, hashed):
+    load_model(transformer_model)
+
+    assert sorted(hashed) == ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+
+
+def test_a_transformers_file_that_was_changed_later_is_refused(transformer_model, tmp_path):
+    shutil.copytree(transformer_model, tmp_path / "m")
+    (tmp_path / "m" / "tokenizer.json").write_text("{}")
+
+    with pytest.raises(InputError, match="tokenizer.json is not what was written"):
+        load_model(tmp_path / "m")
+
+
+def test_serving_a_linear_model_needs_neither_scikit_learn_nor_scipy_nor_torch(linear_model):
     program = (
         "import sys; from seatrial.components.prediction.server import answer, load_model;"
         f'answer(load_model({str(linear_model)!r}), b\'{{"instances": ["fine"]}}\');'
-        "print({name.split('.')[0] for name in sys.modules} & {'sklearn', 'scipy', 'pandas', 'kfp'})"
+        "heavy = {'sklearn', 'scipy', 'pandas', 'kfp', 'torch', 'transformers'};"
+        "print({name.split('.')[0] for name in sys.modules} & heavy)"
     )
 
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "set()\n"

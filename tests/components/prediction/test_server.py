@@ -30,10 +30,10 @@ _PATIENCE_SECONDS = 30
 
 
 class Client:
-    """A running server and the port that it listens on."""
+    """A running server, the port that it listens on, and what it logged until then."""
 
-    def __init__(self, process: subprocess.Popen, port: int) -> None:
-        self.process, self.port = process, port
+    def __init__(self, process: subprocess.Popen, port: int, log: list[dict]) -> None:
+        self.process, self.port, self.log = process, port, log
 
     def request(self, method: str, path: str, body: bytes | str = b"") -> tuple[int, dict]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE_SECONDS)
@@ -70,11 +70,14 @@ def start(storage_uri: str, **more: str) -> subprocess.Popen:
 
 
 @contextmanager
-def serving(storage_uri: str) -> Iterator[Client]:
-    process = start(storage_uri)
+def serving(storage_uri: str, **variables: str) -> Iterator[Client]:
+    process = start(storage_uri, **variables)
     try:
         assert process.stderr is not None
-        yield Client(process, json.loads(process.stderr.readline())["port"])
+        log = [json.loads(process.stderr.readline())]
+        while "port" not in log[-1]:
+            log.append(json.loads(process.stderr.readline()))
+        yield Client(process, log[-1]["port"], log)
     finally:
         process.kill()
         process.communicate()
@@ -218,6 +221,7 @@ def test_before_the_model_is_there_the_server_listens_and_is_not_ready(linear_mo
         ({"AIP_STORAGE_URI": "/no/such/model"}, "There is no folder /no/such/model"),
         ({"AIP_HTTP_PORT": "http"}, "AIP_HTTP_PORT is 'http'; expected a port number"),
         ({"AIP_PREDICT_ROUTE": "predict"}, "AIP_PREDICT_ROUTE is 'predict'; expected a path"),
+        ({"SEATRIAL_DRILL": "fire"}, "drill is 'fire'; expected 'wrong_labels', 'slow', 'crash', or an empty text"),
         ({"SEATRIAL_HTTP_HOST": "no.such.host.invalid"}, "Cannot listen on SEATRIAL_HTTP_HOST 'no.such.host.invalid'"),
     ],
 )
@@ -245,7 +249,12 @@ def test_no_request_is_logged(server):
 
 def test_by_default_it_keeps_to_the_contract_of_vertex_ai():
     assert Settings.read({"AIP_STORAGE_URI": "gs://bucket/model"}) == Settings(
-        storage_uri="gs://bucket/model", host="0.0.0.0", port=8080, health_route="/health", predict_route="/predict"
+        storage_uri="gs://bucket/model",
+        host="0.0.0.0",
+        port=8080,
+        health_route="/health",
+        predict_route="/predict",
+        drill="",
     )
 
 
@@ -279,3 +288,46 @@ def test_a_cloud_storage_folder_that_is_no_model_ends_the_server(bucket, linear_
 
     assert process.returncode == 1
     assert message in json.loads(errors.splitlines()[-1])["message"]
+
+
+def test_a_transformer_in_cloud_storage_is_served(bucket, transformer_model):
+    with serving(upload(transformer_model, bucket, "models/transformer")) as client:
+        client.wait_for_health(200)
+        status, body = client.predict({"instances": ["so fine", {"text": "so awful"}, "", "tea " * 10_000, "🍵"]})
+
+    labels = [prediction["label"] for prediction in body["predictions"]]
+    assert status == 200
+    assert len(labels) == 5
+    assert labels[:2] == ["good", "bad"]
+    assert all(sum(prediction["probabilities"].values()) == pytest.approx(1) for prediction in body["predictions"])
+
+
+def test_a_drill_of_wrong_labels_answers_with_other_labels(linear_model):
+    with serving(str(linear_model), SEATRIAL_DRILL="wrong_labels") as client:
+        client.wait_for_health(200)
+        status, body = client.predict({"instances": ["fine", "awful"]})
+
+    assert status == 200
+    assert [prediction["label"] for prediction in body["predictions"]] == ["bad", "good"]
+
+
+def test_a_drill_of_a_crash_ends_the_process_with_the_4th_request(linear_model):
+    with serving(str(linear_model), SEATRIAL_DRILL="crash") as client:
+        client.wait_for_health(200)
+        for _ in range(3):
+            assert client.predict({"instances": ["fine"]})[0] == 200
+        assert client.request("GET", HEALTH)[0] == 200
+
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            client.predict({"instances": ["fine"]})
+
+        assert client.process.wait(timeout=_PATIENCE_SECONDS) == 1
+
+
+def test_a_server_without_a_drill_outlives_the_4th_request(server):
+    assert [server.predict({"instances": ["fine"]})[0] for _ in range(6)] == [200] * 6
+
+
+def test_a_drill_is_logged_at_the_start(linear_model):
+    with serving(str(linear_model), SEATRIAL_DRILL="slow") as client:
+        assert [line["drill"] for line in client.log if "drill" in line] == ["slow"]
