@@ -71,11 +71,13 @@ def _copy_if_same(known: str | Path, model: str | Path, table: str | Path, predi
     """Copies known predictions if model and table have the digests that they were made from; else None."""
     metadata = peek_manifest(known, kind="table").metadata
     made_from = {
-        "model_digest": read_manifest(model, kind="model").digest,
-        "table_digest": read_manifest(table, kind="table").digest,
+        "model_digest": peek_manifest(model, kind="model").digest,
+        "table_digest": peek_manifest(table, kind="table").digest,
     }
     if any(metadata.get(key) != digest for key, digest in made_from.items()):
         return None
+    for path, kind in ((model, "model"), (table, "table")):
+        read_manifest(path, kind=kind)  # only now, since it reads every file
     log("the model and the table are those of the known predictions, which are copied")
     manifest = read_manifest(known, kind="table")
     with write_folder(predictions, kind="table", metadata=manifest.metadata) as folder:

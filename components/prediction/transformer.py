@@ -45,7 +45,7 @@ class TransformerClassifier:
     model_type: str = "transformer"
 
     def predict_probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """Softmax of the network's logits.
+        """Softmax of the network's logits, which are computed in bfloat16 where the processor has instructions for it.
 
         Texts of similar length share a batch, so a text's result depends on its neighbours by rounding errors.
         """
@@ -78,6 +78,8 @@ def load_transformer(folder: Path, digest: str) -> TransformerClassifier:
         raise InputError(f"{folder / 'config.json'}: the labels {labels[:20]} are no distinct strings. {_ADVICE}")
     tokenizer = load_tokenizer(folder)
     fit_tokenizer(tokenizer, network, tokenizer.model_max_length, folder)
+    if has_bfloat16():
+        network.bfloat16()  # twice as fast; a label's probability changes in the third digit
     return TransformerClassifier(labels, digest, tokenizer, network)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..artifacts import MANIFEST_NAME, Manifest, file_sha256, peek_manifest, read_json, read_manifest, write_folder
+from ..prediction.models import LARGEST_FOLDER_BYTES
 from ..prediction.transformer import (
     by_length,
     device,
@@ -190,9 +191,15 @@ def plan_steps(lengths: Sequence[int], settings: Settings) -> list[list[int]]:
 
 
 def _check_pretrained(folder: Path) -> None:
-    """A folder of Hugging Face's has no manifest; one that has is checked against it."""
+    """Checks a model that has a manifest, which Hugging Face's folders have not; refuses one too large to be served."""
     if (folder / MANIFEST_NAME).exists():
         read_manifest(folder, kind="model")
+    weights = folder / "model.safetensors"
+    if weights.is_file() and (size := weights.stat().st_size) > LARGEST_FOLDER_BYTES:
+        raise InputError(
+            f"{weights} has {size:,} bytes; a model of at most {LARGEST_FOLDER_BYTES:,} can be served. Pass a smaller "
+            "pretrained model."
+        )
 
 
 def _network(folder: Path, labels: Sequence[str]) -> Any:
