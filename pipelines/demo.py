@@ -104,7 +104,8 @@ def _show_rollbacks(console: Console) -> bool:
         console.print(f"Sabotage: {what} passes the gate.")
         # A little further training of the champion: as good as the champion, but another model.
         changes = {"pretrained_uri": champion_uri, "epochs": 0.05, "learning_rate": 1e-6}
-        status = _run(console, estimator="transformer", drill=drill, **changes)
+        steps = {"traffic_steps": [25, 50, 100], "requests_per_step": 100}  # enough to see harm of this size, and quick
+        status = _run(console, estimator="transformer", drill=drill, **changes, **steps)
         if status.state != "SUCCEEDED":
             return False
         outcomes.append((what, status))
