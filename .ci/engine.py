@@ -119,7 +119,11 @@ def start_engine(settings: dict[str, str]) -> None:
 def stop_engine() -> None:
     """Stops dockerd with its containers and undoes the one mount that it leaves behind."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        os.kill(int(PID_FILE.read_text()), signal.SIGTERM)
+        engine = int(PID_FILE.read_text())
+        if Path(f"/proc/{engine}/comm").read_text().strip() != "dockerd":
+            PID_FILE.unlink()  # it was killed, and another process has its number
+            return
+        os.kill(engine, signal.SIGTERM)
         deadline = time.monotonic() + SECONDS_TO_STOP
         while PID_FILE.exists() and time.monotonic() < deadline:
             time.sleep(0.1)

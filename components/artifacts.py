@@ -76,7 +76,10 @@ def write_folder(path: str | Path, *, kind: str, metadata: dict[str, Any]) -> It
     yield folder
     written = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     for file in written:
-        file.chmod(0o644)  # safetensors writes files that no other user, such as a container's, can read
+        if (
+            not file.stat().st_mode & 0o044
+        ):  # as safetensors writes: no other user, such as a container's, could read it
+            file.chmod(0o644)
     files = {file.relative_to(folder).as_posix(): FileEntry(file.stat().st_size, file_sha256(file)) for file in written}
     write_json(folder / MANIFEST_NAME, asdict(Manifest(kind, SCHEMA_VERSION, files, _folder_digest(files), metadata)))
 

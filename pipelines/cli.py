@@ -106,7 +106,7 @@ def submit(
     if (images is not None) != (name in pipeline_names()):
         raise UsageError(
             "seatrial's own pipelines, and only they, need --images: the registry and repository that hold the images "
-            "`cpu` and `serving`. A YAML file says its images itself."
+            "`cpu`, `gpu` and `serving`. A YAML file says its images itself."
         )
     from .run import run_pipeline
 

@@ -179,10 +179,10 @@ def _champion() -> Any | None:
 
 
 def _model_folder(endpoint: Any) -> str:
-    """URI of the model folder of the endpoint's only model with traffic."""
+    """URI of the model folder of the endpoint's model with most traffic."""
     from google.cloud import aiplatform
 
-    (serving,) = (model for model in endpoint.list_models() if endpoint.traffic_split.get(model.id))
+    serving = max(endpoint.list_models(), key=lambda model: endpoint.traffic_split.get(model.id, 0))
     return str(aiplatform.Model(serving.model, version=serving.model_version_id).uri)
 
 

@@ -77,7 +77,8 @@ def train_and_deploy(
         latency_floor_ms: A new model whose 95th percentile of latency is up to this is never too slow; above it, twice
             the champion's is tolerated.
         machine_type: Machine that serves the model.
-        drill: To rehearse a rollback, what the new model does wrong in service: "wrong_labels", "slow" or "crash".
+        drill: To rehearse a rollback, what the new model does wrong in service: "wrong_labels", "slow" or "crash"; it
+            is taken back in any case.
     """
     source = resolve_source(train_uri=train_uri, test_uri=test_uri).set_caching_options(False)
     table = ingest_table(source=source.output, schema=schema)
@@ -95,7 +96,9 @@ def train_and_deploy(
         steps=traffic_steps,
         requests_per_step=requests_per_step,
         significance_level=significance_level,
+        latency_floor_ms=latency_floor_ms,
         drill=drill,
+        champion_found=serving.outputs["champion_found"],
     )
 
     with dsl.If(estimator == "transformer", name="transformer"):
@@ -157,6 +160,7 @@ def train_and_deploy(
             machine_type=machine_type,
             significance_level=significance_level,
             latency_floor_ms=latency_floor_ms,
+            drill=drill,
         ).set_caching_options(False)
 
     with dsl.If(decision != "promote", name="keep"):
@@ -175,5 +179,6 @@ def train_and_deploy(
         classification_metrics=evaluated.outputs["classification_metrics"],
         verdict=verdict,
         model=model,
+        drill=drill,
         rollout=dsl.OneOf(kept.outputs["rollout"], rolled_out.outputs["rollout"], deployed.outputs["rollout"]),
     ).set_caching_options(False)

@@ -194,6 +194,11 @@ class _Rollout:
         """Deploys the challenger and gives it traffic in steps, up to 100 % or to the first harm."""
         self._check_without_traffic(self._endpoint.split)
         before = self._endpoint.lease.before
+        if self._plan.drill and not before:
+            raise InputError(
+                f"drill is {self._plan.drill!r}, but nothing serves on endpoint {self._endpoint.name}, so there is no "
+                "model to go back to. Deploy a model without a drill first."
+            )
         try:
             self._deploy()
         except NotReadyError as error:
@@ -208,7 +213,11 @@ class _Rollout:
         if not before:
             return "promoted", Reason("first_model", "Nothing served before, and the model answers without errors.")
         shares = ", ".join(str(percent) for percent in steps)
-        return "promoted", Reason("no_harm", f"No harm was found at {shares} % of the traffic.")
+        found = f"No harm was found at {shares} % of the traffic"
+        if self._plan.drill:
+            text = f"{found}, though the model does it on purpose (drill {self._plan.drill!r}): it is taken back."
+            return "rolled-back", Reason("drill_missed", text)
+        return "promoted", Reason("no_harm", f"{found}.")
 
     def _deploy(self) -> None:
         if self._challenger in self._endpoint.deployed:
@@ -244,9 +253,8 @@ class _Rollout:
             judgement = Judgement(harm, judgement.p_values)
         if percent == 100 and judgement.harm and judgement.harm.code == "latency":
             log(f"looking again, since nothing serves beside it to compare with: {judgement.harm.text}")
-            again = self._replay()
-            calls += again
-            judgement = self._judge(percent, again)
+            started, calls = datetime.now(UTC), self._replay()
+            judgement = self._judge(percent, calls)
         self._calls += calls
         self._record(percent, started, calls, judgement)
         return judgement.harm

@@ -38,8 +38,8 @@ def look_up_champion(
     Returns:
         endpoint_found: Whether the endpoint exists.
         champion_found: Whether a model serves on it.
-        champion_uri: The champion's model folder, for `dsl.importer`: imported, it is the same artifact in each run, so
-            that tasks on it can be cached. Empty if there is none.
+        champion_uri: The champion's model folder, for `dsl.importer`: imported, it is the same artifact in each run,
+            without which no task on it could be cached. Empty if there is none.
 
     Raises:
         InputError: If several endpoints or models have the display name, the project or region does not exist, or the
@@ -78,7 +78,7 @@ def package_model(
     """Describes a model folder as a Vertex AI model that seatrial's prediction server serves, for `ModelUploadOp`.
 
     Args:
-        model: Model folder, as `train_linear` writes it.
+        model: Model folder, as the training components write it.
         job: The running job, `dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER`. The serving image is that of its task
             `batch_predict`, so that what was evaluated is what serves.
         unmanaged_container_model: The model folder's URI and the container that serves it.
@@ -104,7 +104,9 @@ def plan_rollout(
     steps: list = [10, 50, 100],  # noqa: B006
     requests_per_step: int = 200,
     significance_level: float = 0.05,
+    latency_floor_ms: float = 250.0,
     drill: str = "",
+    champion_found: bool = True,
 ) -> list:
     """Checks how a model is to be rolled out, before anything is trained or registered for it.
 
@@ -112,24 +114,29 @@ def plan_rollout(
         steps: The challenger's percentages of the traffic, as for `deploy_canary`.
         requests_per_step: Requests at each step.
         significance_level: Of the rollout as a whole.
-        drill: As for `package_model`.
+        latency_floor_ms: As for `deploy_canary`.
+        drill: As for `deploy_canary`.
+        champion_found: Whether a model serves, to which a drill can go back.
 
     Returns:
         The steps, for `deploy_canary`.
 
     Raises:
-        InputError: If a value is out of range, the first step is too small for its number of requests, or there is no
-            such drill.
+        InputError: If a value is out of range, the first step is too small for its number of requests, there is no such
+            drill, or a drill has no champion to go back to.
     """
     from seatrial.components.deployment.decision import Limits
     from seatrial.components.deployment.plan import Plan, whole_numbers
-    from seatrial.components.prediction.drill import check_drill
-    from seatrial.components.runtime import task
+    from seatrial.components.runtime import InputError, task
 
     with task("plan_rollout"):
-        check_drill(drill)
-        plan = Plan(whole_numbers(steps), requests_per_step, limits=Limits(significance_level))
+        limits = Limits(significance_level, latency_floor_ms=latency_floor_ms)
+        plan = Plan(whole_numbers(steps), requests_per_step, limits=limits, drill=drill)
         plan.check()
+        if drill and not champion_found:
+            raise InputError(
+                f"drill is {drill!r}, but no model serves to go back to. Deploy one without a drill first."
+            )
     return list(plan.steps)
 
 
@@ -152,6 +159,7 @@ def deploy_canary(
     maximum_latency_ratio: float = 2.0,
     latency_floor_ms: float = 250.0,
     maximum_wait_seconds: int = 3600,
+    drill: str = "",
 ) -> str:
     """Gives a model version the traffic of an endpoint in steps, and takes it back when the model does harm.
 
@@ -185,6 +193,7 @@ def deploy_canary(
         maximum_latency_ratio: How many times the champion's 95th percentile of latency the challenger's may be.
         latency_floor_ms: A 95th percentile up to this is no harm.
         maximum_wait_seconds: How long to wait for an endpoint that another rollout holds; 0 fails at once.
+        drill: What the version does wrong on purpose, as `package_model` was told. It is then taken back in any case.
 
     Returns:
         "promoted" or "rolled_back".
@@ -218,6 +227,7 @@ def deploy_canary(
             max_replica_count,
             limits,
             maximum_wait_seconds,
+            drill,
         )
         document = roll_out(
             endpoint.metadata["resourceName"],

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..prediction.drill import check_drill
 from ..runtime import InputError
 from .decision import Limits
 
@@ -27,6 +28,7 @@ class Plan:
         max_replica_count: Replicas to which Vertex AI may scale.
         limits: What counts as harm.
         maximum_wait_seconds: How long to wait for an endpoint that another rollout holds.
+        drill: What the challenger does wrong on purpose; then it is taken back in any case. Empty for no drill.
     """
 
     steps: Sequence[int] = (10, 50, 100)
@@ -36,13 +38,16 @@ class Plan:
     max_replica_count: int = 1
     limits: Limits = field(default_factory=Limits)
     maximum_wait_seconds: int = 3600
+    drill: str = ""
 
     def check(self) -> None:
         """Refuses what cannot be carried out.
 
         Raises:
-            InputError: If a value is out of range, or a step too small for its number of requests.
+            InputError: If a value is out of range, a step too small for its number of requests, or there is no such
+                drill.
         """
+        check_drill(self.drill)
         steps = list(self.steps)
         valid = all(type(step) is int and 1 <= step <= 100 for step in steps)
         if not valid or steps != sorted(set(steps)) or steps[-1:] != [100]:

@@ -160,6 +160,7 @@ def report_run(
     report: Output[HTML],
     classification_metrics: Input[ClassificationMetrics] = None,
     model: Input[Model] = None,
+    drill: str = "",
 ) -> None:
     """Tells a whole run on one page: the outcome in a sentence, both models, the traffic over time, the data.
 
@@ -173,6 +174,7 @@ def report_run(
         report: One self-contained HTML page, for any width and for paper.
         classification_metrics: The new model's confusion matrix, from `evaluate_classification`; it may be left out.
         model: The new model, from the training component; its loss curve is drawn if it has one.
+        drill: What the new model did wrong on purpose, if it was a drill.
 
     Raises:
         InputError: If an input is not what it should be.
@@ -194,6 +196,7 @@ def report_run(
             confusion=confusion_of(classification_metrics.metadata) if classification_metrics else None,
             facts={
                 "pipeline job": job,
+                **({"drill": f"{drill}: the new model did harm on purpose"} if drill else {}),
                 **{f"curation: {name}": value for name, value in curation.metadata.get("parameters", {}).items()},
             },
             loss=loss_curve_of(model.metadata) if model else None,

@@ -28,7 +28,6 @@ class LossCurve:
 
     points: Sequence[tuple[float, float]]
     labels: int | None = None
-    rows_per_second: float | None = None
     epochs: float | None = None
     training_rows: float | None = None
 
@@ -47,7 +46,8 @@ def loss_curve_of(metadata: Mapping[str, Any]) -> LossCurve | None:
     return LossCurve(
         _checked_points(points),
         labels=len(labels) if isinstance(labels, list) else None,
-        **{name: _optional_number(metadata, name) for name in ("rows_per_second", "epochs", "training_rows")},
+        epochs=_optional_number(metadata.get("parameters", {}), "epochs"),
+        training_rows=_optional_number(metadata, "training_rows"),
     )
 
 
@@ -109,8 +109,7 @@ def _story(curve: LossCurve) -> str:
     passes = ""
     if curve.epochs is not None and curve.training_rows is not None:
         passes = f", {curve.epochs:g} {'pass' if curve.epochs == 1 else 'passes'} over {curve.training_rows:,.0f} rows"
-    speed = f", {curve.rows_per_second:,.0f} rows a second" if curve.rows_per_second is not None else ""
-    return f"The training loss went from {first:.3f} to {last:.3f} nats in {rows:,.0f} rows{passes}{speed}."
+    return f"The training loss went from {first:.3f} to {last:.3f} nats in {rows:,.0f} rows{passes}."
 
 
 def _cost_of_guessing(curve: LossCurve) -> str:

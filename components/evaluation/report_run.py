@@ -19,6 +19,7 @@ _LONGEST_LABEL = 60
 _FAILURES = {
     "not_ready": "The new model never became ready to serve.",
     "no_evidence": "The new model answered too few requests to be judged and was taken back.",
+    "drill_missed": "A drill: no harm was seen, and the new model was taken back all the same.",
     "ended_before": "The new model was taken back.",
 }
 # What came of the two tests: class and words.

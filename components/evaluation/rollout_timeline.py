@@ -39,6 +39,7 @@ _HARMS = {
     "quality": "fewer right answers",
     "latency": "slower answers",
     "no_evidence": "too few answers",
+    "drill_missed": "drill, no harm seen",
 }
 
 

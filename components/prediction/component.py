@@ -17,7 +17,7 @@ def batch_predict(
     """Predicts the label of every row of a table, with the code that also answers online requests.
 
     Args:
-        model: Model folder, as `train_linear` writes it.
+        model: Model folder, as the training components write it.
         table: Table with the columns `row_id` and `text` (strings, no nulls). A column `label` is copied as the truth.
         predictions: Table in the same order: `row_id`, `label` (null where unknown), `predicted_label`, `probabilities`
             (list of float64). Its metadata has `labels` (the order of the probabilities), `model_digest`, `model_type`,

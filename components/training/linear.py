@@ -183,7 +183,10 @@ def _features(texts: Sequence[str], vocabulary: dict[str, int], inverse_document
 
 def _check_parameters(estimator: str, regularisation: float, maximum_features: int) -> None:
     if estimator not in ESTIMATORS:
-        raise InputError(f"estimator is {estimator!r}; expected {' or '.join(map(repr, ESTIMATORS))}.")
+        expected = " or ".join(map(repr, ESTIMATORS))
+        raise InputError(
+            f"estimator is {estimator!r}; expected {expected} (a 'transformer' is what finetune_text trains)."
+        )
     if not 1e-6 <= regularisation <= 1e6:
         raise InputError(f"regularisation is {regularisation!r}; expected a number from 1e-6 to 1e6, such as 0.1.")
     if maximum_features < 1:

@@ -36,7 +36,8 @@ def resolve(client: "Client", uri: str) -> list[dict[str, str]]:
     """
     if not uri:
         raise InputError(
-            "The URI of the pretrained model is empty; expected a folder such as gs://bucket/models/minilm."
+            "uri, the pretrained model (pretrained_uri of train_and_deploy), is empty; expected a folder such as "
+            "gs://bucket/models/minilm."
         )
     bucket, path = parse_uri(uri)
     prefix = f"{path.rstrip('/')}/" if path else ""

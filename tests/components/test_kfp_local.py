@@ -64,6 +64,6 @@ def test_a_chain_of_components_runs_and_runs_again(tmp_path, table, caching):
     runs = sorted(root.glob("author-*"))
     assert outputs == ["promote", "promote"]
     for task, output in (("curate-text", "train"), ("train-linear", "model"), ("batch-predict", "predictions")):
-        assert [(run / task / output).exists() for run in runs] == [True, not caching], task
+        assert sum((run / task / output).exists() for run in runs) == (1 if caching else 2), task
     evaluation = json.loads(next(runs[0].glob("evaluate-classification/executor_output.json")).read_text())
     assert evaluation["artifacts"]["metrics"]["artifacts"][0]["metadata"]["accuracy"] == 1

@@ -47,8 +47,15 @@ CASES = {
     "an unknown label": ({"labels": ["good"]}, CSV, "curate-text", "'bad'"),
     "steps that do not end in 100": ({"traffic_steps": [50, 10]}, CSV, "plan-rollout", "[50, 10]"),
     "a first step too small": ({"requests_per_step": 50}, CSV, "plan-rollout", "requests_per_step is 50"),
-    "a transformer of nothing": ({"estimator": "transformer"}, CSV, "resolve-model", "pretrained model is empty"),
+    "a transformer of nothing": (
+        {"estimator": "transformer"},
+        CSV,
+        "resolve-model",
+        "pretrained_uri of train_and_deploy), is empty",
+    ),
     "a drill that there is not": ({"drill": "explode"}, CSV, "plan-rollout", "drill is 'explode'"),
+    "a drill without a champion": ({"drill": "slow"}, CSV, "plan-rollout", "no model serves to go back to"),
+    "a latency below nothing": ({"latency_floor_ms": -1.0}, CSV, "plan-rollout", "latency_floor_ms -1.0"),
     "an unknown estimator": ({"estimator": "oracle"}, CSV, "train-linear", "oracle"),
 }
 

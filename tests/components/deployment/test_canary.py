@@ -1,5 +1,7 @@
 """Rollouts on the local Vertex AI, with models that are really served: the good are promoted, the bad taken back."""
 
+from dataclasses import replace
+
 import pytest
 
 from seatrial.components.deployment.champion import readable
@@ -8,7 +10,7 @@ from seatrial.components.deployment.plan import Plan
 from seatrial.components.deployment.replay import Row
 from seatrial.components.runtime import InputError
 
-from .conftest import LIMITS
+from .conftest import LIMITS, QUICK
 
 THREE_STEPS = Plan(steps=[10, 50, 100], requests_per_step=100, limits=LIMITS)
 
@@ -99,7 +101,25 @@ def test_slowness_that_passes_while_nothing_else_serves_is_not_held_against_the_
     rollout = registry.roll_out(registry.upload("slow-at-first", "40"), plan=plan)
 
     assert rollout["outcome"] == "promoted"
-    assert rollout["steps"][-1]["requests"] == 80, "there was a second look"
+    assert rollout["steps"][-1]["challenger"]["latency_p95_ms"] < LIMITS.latency_floor_ms, "it was looked at again"
+
+
+def test_the_model_of_a_drill_is_taken_back_even_if_no_harm_is_seen(registry, serving):
+    champion = serving("good")
+
+    rollout = registry.roll_out(registry.upload("good"), plan=replace(QUICK, drill="slow"))
+
+    assert rollout["outcome"] == "rolled_back"
+    assert rollout["reason"]["code"] == "drill_missed"
+    assert registry.split() == {readable(champion): 100}
+    assert registry.deployed() == [readable(champion)]
+
+
+def test_a_drill_is_refused_where_nothing_serves(registry):
+    with pytest.raises(InputError, match="drill is 'slow', but nothing serves"):
+        registry.roll_out(registry.upload("good"), plan=replace(QUICK, drill="slow"))
+
+    assert registry.deployed() == []
 
 
 def test_a_challenger_that_never_gets_ready_gets_no_traffic(registry, serving):

@@ -109,6 +109,13 @@ def test_a_drill_that_there_is_not_is_refused_before_anything_is_trained(capsys)
     assert "plan_rollout: drill is 'explode'; expected" in capsys.readouterr().err
 
 
+def test_a_drill_without_a_champion_to_go_back_to_is_refused_before_anything_is_trained(capsys):
+    with pytest.raises(SystemExit, match="1"):
+        plan_rollout.python_func(drill="slow", champion_found=False)
+
+    assert "plan_rollout: drill is 'slow', but no model serves" in capsys.readouterr().err
+
+
 def test_keeping_the_champion_writes_a_rollout_too(tmp_path):
     verdict = {"verdict": "hold", "reasons": [{"code": "identical", "text": "The same."}], "evidence": {}}
     (tmp_path / "verdict").write_text(json.dumps(verdict))

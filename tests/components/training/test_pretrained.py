@@ -92,7 +92,7 @@ def test_a_uri_that_is_no_folder_of_a_model_is_reported(bucket, path):
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("", "URI of the pretrained model is empty; expected a folder such as gs://"),
+        ("", "is empty; expected a folder such as gs://"),
         ("models/tiny", "'models/tiny' is no Cloud Storage URI"),
         ("https://huggingface.co/a/b", "is no Cloud Storage URI"),
         ("gs://no-such-bucket-8e1c/m", "'gs://no-such-bucket-8e1c/m' was not found: its bucket does not exist"),
