@@ -72,18 +72,19 @@ def _arguments() -> argparse.Namespace:
 
 
 def _show_promotions(console: Console, last: str) -> bool:
-    """Each model up to the last meets the one before; where a model serves already, only the last one is trained."""
+    """Each model up to the last meets the one before, from the one on that serves."""
     _put_reviews(console)
     if last == "transformer":
         _put_encoder(console)
     with one_at_a_time("demo"):  # of two demonstrations at once, one makes the endpoint
-        if _champion() is None:
+        champion = _champion()
+        if champion is None:
             console.print("Nothing serves yet: first the trivial model goes into service.")
-            for estimator in _ESTIMATORS[: _ESTIMATORS.index(last)]:
-                status = _run(console, estimator=estimator)
-                if status.state != "SUCCEEDED":
-                    return False
-                _print_models(status, console)
+        for estimator in _before(last, _kind(champion) if champion else None):
+            status = _run(console, estimator=estimator)
+            if status.state != "SUCCEEDED":
+                return False
+            _print_models(status, console)
     status = _run(console, estimator=last, pretrained_uri=_ENCODER_URI)
     if status.state != "SUCCEEDED":
         return False
@@ -91,20 +92,26 @@ def _show_promotions(console: Console, last: str) -> bool:
     return True
 
 
+def _before(last: str, serving: str | None) -> tuple[str, ...]:
+    """What goes into service before the last model, so that this has a champion worth meeting."""
+    first = {None: 0, "majority_class": 1}.get(serving, len(_ESTIMATORS))
+    return _ESTIMATORS[first : _ESTIMATORS.index(last)]
+
+
 def _show_rollbacks(console: Console) -> bool:
     """A good model that does harm in service, in each way that there is: the champion has to be back at 100 %."""
     champion = _champion()
     if champion is None:
         raise UsageError("Nothing serves yet, so there is no champion to go back to. Run `make run` first.")
-    champion_uri = _model_folder(champion)
-    if not local_file(champion_uri).joinpath("tokenizer.json").exists():
+    if _kind(champion) != "transformer":
         raise UsageError("The champion is no transformer, which is trained on here. Run `make run` first.")
+    champion_uri = _model_folder(champion)
     outcomes = []
     for drill, what in _DRILLS.items():
         console.print(f"Sabotage: {what} passes the gate.")
         # A little further training of the champion: as good as the champion, but another model.
-        changes = {"pretrained_uri": champion_uri, "epochs": 0.05, "learning_rate": 1e-6}
-        steps = {"traffic_steps": [25, 50, 100], "requests_per_step": 100}  # enough to see harm of this size, and quick
+        changes = {"pretrained_uri": champion_uri, "epochs": 0.02, "learning_rate": 1e-6}
+        steps = {"traffic_steps": [25, 50, 100], "requests_per_step": 60}  # enough to see harm of this size, and quick
         status = _run(console, estimator="transformer", drill=drill, **changes, **steps)
         if status.state != "SUCCEEDED":
             return False
@@ -184,6 +191,12 @@ def _model_folder(endpoint: Any) -> str:
 
     serving = max(endpoint.list_models(), key=lambda model: endpoint.traffic_split.get(model.id, 0))
     return str(aiplatform.Model(serving.model, version=serving.model_version_id).uri)
+
+
+def _kind(endpoint: Any) -> str:
+    """The type of that model: "linear"."""
+    manifest = local_file(_model_folder(endpoint)) / "_MANIFEST.json"
+    return str(json.loads(manifest.read_text(encoding="utf-8"))["metadata"]["model_type"])
 
 
 def _print_models(status: RunStatus, console: Console) -> None:

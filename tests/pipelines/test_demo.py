@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from seatrial.pipelines.demo import _before
+
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -61,6 +63,22 @@ def second_run(home, first_run):
 def report_of(output: str) -> str:
     line = next(line for line in output.splitlines() if line.startswith("report"))
     return Path(line.split(maxsplit=1)[1]).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("last", "serving", "before"),
+    [
+        ("transformer", None, ("majority_class", "logistic_regression")),
+        ("transformer", "majority_class", ("logistic_regression",)),
+        ("transformer", "linear", ()),
+        ("transformer", "transformer", ()),
+        ("logistic_regression", None, ("majority_class",)),
+        ("logistic_regression", "majority_class", ()),
+        ("logistic_regression", "transformer", ()),
+    ],
+)
+def test_a_run_that_was_interrupted_goes_on_from_the_model_that_serves(last, serving, before):
+    assert _before(last, serving) == before
 
 
 def test_the_linear_model_beats_the_trivial_champion_and_takes_the_traffic(first_run):
