@@ -113,7 +113,8 @@ def finetune_text(
 
     All weights are trained with AdamW on cross-entropy, without dropout, in batches of texts of similar length. The
     task uses one GPU if it has one, and computes in bfloat16 where the processor has instructions for it. The same rows
-    and seed give the same model on one kind of CPU with one version of the libraries; a GPU cannot promise that.
+    and seed give the same model on one kind of CPU with as many cores and one version of the libraries; a GPU cannot
+    promise that.
 
     Args:
         train: Table with the columns `text` and `label` (strings, no nulls), as `curate_text` writes it.
