@@ -246,6 +246,19 @@ class TestContent:
         assert response.status_code == 200, response.text
         assert bucket.blob("odd").download_as_bytes() == content
 
+    def test_what_gsutil_sends_is_understood(self, server: Server, bucket: storage.Bucket) -> None:
+        """It puts the boundary between single quotes and ends lines without a carriage return."""
+        part = "--==b==\nContent-Type: {}\nMIME-Version: 1.0\n\n{}\n"
+        body = part.format("application/json", '{"name": "a"}') + part.format("text/csv", "abc\r\n\n") + "--==b==--"
+        url = f"{server.url}/upload/storage/v1/b/{bucket.name}/o?uploadType=multipart"
+        headers = {"Content-Type": "multipart/related; boundary='==b=='"}
+        response = requests.post(url, data=body, headers=headers)
+        assert response.status_code == 200, response.text
+        assert bucket.get_blob("a").content_type == "text/csv"
+        assert bucket.blob("a").download_as_bytes() == b"abc\r\n\n"
+        assert requests.post(url, data=body.removesuffix("--"), headers=headers).status_code == 400
+        assert requests.post(url, data="nonsense", headers=headers).status_code == 400
+
     def test_media_uploads_take_the_body_as_it_is(self, server: Server, bucket: storage.Bucket) -> None:
         url = f"{server.url}/upload/storage/v1/b/{bucket.name}/o?uploadType=media&name=a%2Fb"
         assert requests.post(url, data=b"abc", headers={"Content-Type": "text/csv"}).json()["size"] == "3"
