@@ -20,7 +20,7 @@ MARKER_VARIABLE = "SEATRIAL_LOCAL_VERTEX"
 # gRPC prefers grpc_proxy and no_grpc_proxy to the others and knows no upper case.
 PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY")
 _NO_PROXY_VARIABLES = ("no_grpc_proxy", "no_proxy", "NO_PROXY")
-# Read by: gRPC; requests; Python's ssl, httpx and curl; curl and requests; httplib2 of google-api-python-client; gcloud.
+# Read by: gRPC; requests; Python's ssl, httpx and curl; curl and requests; httplib2 of Google's API client; gcloud.
 _BUNDLE_VARIABLES = (
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
     "REQUESTS_CA_BUNDLE",
