@@ -2,7 +2,7 @@
 
 The key is Vertex AI's: the component's specification (image, command, arguments, environment, inputs, outputs), the
 values of its parameters and the resource names of its input artifacts. The process runtime runs the code that is
-installed here, whatever the image; so the source of the component collection is part of the key, too.
+installed here, whatever the image; so the source of the component collection is part of the key, too, and the runtime.
 https://cloud.google.com/vertex-ai/docs/pipelines/configure-caching
 """
 
@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict
 
 from ...components.images import source_hash
-from ..names import location_of
+from ..names import RuntimeName, location_of
 from ..store import Store
 from .ir import Component
 from .outcome import Values
@@ -25,18 +25,20 @@ class Cache:
     Args:
         store: Where outputs are kept.
         job: Resource name of the pipeline job.
+        runtime: What runs the tasks.
     """
 
-    def __init__(self, store: Store, job: str) -> None:
+    def __init__(self, store: Store, job: str, runtime: RuntimeName) -> None:
         self._store = store
         self._location = location_of(job)
-        self._source = source_hash()
+        self._source, self._runtime = source_hash(), runtime
 
     def key(self, component: Component, inputs: Values) -> str:
         """The key of a component with its inputs."""
         document = {
             "location": self._location,
             "source": self._source,
+            "runtime": self._runtime,
             "component": asdict(component),
             "parameters": inputs.parameters,
             "artifacts": {name: [artifact.name for artifact in found] for name, found in inputs.artifacts.items()},

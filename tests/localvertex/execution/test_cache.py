@@ -105,7 +105,7 @@ _INPUTS = Values({"x": "1"}, {"data": [_artifact("a")]})
 
 @pytest.fixture
 def task_cache(tmp_path: Path) -> Cache:
-    return Cache(Store(tmp_path / "store.sqlite"), _JOB)
+    return Cache(Store(tmp_path / "store.sqlite"), _JOB, "process")
 
 
 def _executor(**changes: Any) -> dict[str, Any]:
@@ -138,13 +138,13 @@ def test_the_code_that_runs_whatever_the_image_is_part_of_the_key(
 ) -> None:
     assert task_cache.key(_component(), _INPUTS) == task_cache.key(_component(), _INPUTS)
     monkeypatch.setattr(cache, "source_hash", lambda: "another")
-    other = Cache(Store(tmp_path / "other.sqlite"), _JOB)
+    other = Cache(Store(tmp_path / "other.sqlite"), _JOB, "process")
     assert other.key(_component(), _INPUTS) != task_cache.key(_component(), _INPUTS)
 
 
 def test_outputs_whose_artifact_was_deleted_are_no_hit(tmp_path: Path) -> None:
     store = Store(tmp_path / "store.sqlite")
-    task_cache = Cache(store, _JOB)
+    task_cache = Cache(store, _JOB, "process")
     artifact = store.create(_artifact("a"))
     task_cache.put("key", Values({"y": 1}, {"data": [artifact]}))
     assert task_cache.find("key") == Values({"y": 1}, {"data": [artifact]})
