@@ -26,6 +26,8 @@ from ..components.artifacts import write_json, write_text
 from .environment import MARKER_VARIABLE, PROXY_VARIABLES, client_environment
 from .files import locked
 from .front import LEASE_GRANTED, LEASE_REQUEST
+from .names import RuntimeName
+from .runtimes.engine import EngineError, find_engine
 from .supervisor import SECONDS_TO_END
 
 SERVER = (sys.executable, "-P", "-m", "seatrial.localvertex.server")
@@ -57,6 +59,7 @@ class Running:
         ephemeral: Whether it stops when nobody holds a lease.
         leases: How many clients hold one.
         running_jobs: How many jobs are being executed.
+        runtime: What runs the containers of tasks.
     """
 
     home: Path
@@ -69,6 +72,7 @@ class Running:
     ephemeral: bool
     leases: int
     running_jobs: int
+    runtime: RuntimeName = "process"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -76,21 +80,25 @@ class Running:
         return client_environment(self.home, self.port)
 
 
-def start(home: Path, *, ephemeral: bool, server: Sequence[str] = SERVER) -> Running:
+def start(
+    home: Path, *, ephemeral: bool, runtime: RuntimeName | None = None, server: Sequence[str] = SERVER
+) -> Running:
     """Starts the server of a state folder, or finds the one that runs.
 
-    A server of other source code or another Python environment is replaced, unless it is in use.
+    A server of other source code, another Python environment or another runtime is replaced, unless it is in use.
 
     Args:
         home: State folder; it is made if needed.
         ephemeral: Whether the server is to stop when nobody holds a lease. One that stays is never made ephemeral.
-        server: Command of the server, to which `--home`, `--port` and `--ephemeral` are added.
+        runtime: What is to run the containers of tasks; None for that of the running server, or else processes.
+        server: Command of the server, to which `--home`, `--port`, `--runtime` and `--ephemeral` are added.
 
     Raises:
-        LifecycleError: If the server does not start, does not answer, or is in use and has to be replaced.
+        LifecycleError: If the server does not start, does not answer, or is in use and has to be replaced, or if no
+            container engine answers and `runtime` needs one.
     """
     with _locked(home.absolute()):
-        return _start(home.absolute(), ephemeral, server)
+        return _start(home.absolute(), ephemeral, runtime, server)
 
 
 def stop(home: Path) -> bool:
@@ -109,18 +117,19 @@ def status(home: Path) -> Running | None:
 
 
 @contextlib.contextmanager
-def lease(home: Path, *, server: Sequence[str] = SERVER) -> Iterator[Running]:
+def lease(home: Path, *, runtime: RuntimeName | None = None, server: Sequence[str] = SERVER) -> Iterator[Running]:
     """Keeps a server up for the block: the one that runs, or else one that ends with the last lease.
 
     Args:
         home: State folder; it is made if needed.
+        runtime: What is to run the containers of tasks: see `start`.
         server: Command of the server: see `start`.
 
     Raises:
         LifecycleError: As `start` does.
     """
     with _locked(home.absolute()):
-        running, connection = _take_lease(home.absolute(), server)
+        running, connection = _take_lease(home.absolute(), runtime, server)
     try:
         yield running
     finally:
@@ -128,13 +137,14 @@ def lease(home: Path, *, server: Sequence[str] = SERVER) -> Iterator[Running]:
         _wait_for_end_unless_used(running)
 
 
-def write_server_file(home: Path, *, port: int, ephemeral: bool) -> None:
+def write_server_file(home: Path, *, port: int, ephemeral: bool, runtime: RuntimeName) -> None:
     """Says where the server is. It calls this itself when it is ready, and when it has become permanent.
 
     Args:
         home: State folder.
         port: The port that it listens on.
         ephemeral: Whether it stops when nobody holds a lease.
+        runtime: What runs the containers of tasks.
     """
     document = {
         "port": port,
@@ -144,6 +154,7 @@ def write_server_file(home: Path, *, port: int, ephemeral: bool) -> None:
         "source_hash": source_hash(),
         "python": sys.executable,
         "ephemeral": ephemeral,
+        "runtime": runtime,
     }
     write_json(home / "server.json", document)
 
@@ -169,32 +180,52 @@ def _locked(home: Path) -> Iterator[None]:
         yield
 
 
-def _start(home: Path, ephemeral: bool, server: Sequence[str]) -> Running:
+def _start(home: Path, ephemeral: bool, runtime: RuntimeName | None, server: Sequence[str]) -> Running:
+    if runtime == "docker":
+        _check_engine()
     running = _wait_until_ready(home)
-    if running is not None and (running.source_hash, running.python) != (source_hash(), sys.executable):
-        _refuse_if_used(running)
+    if running is not None and (difference := _difference(running, runtime)):
+        _refuse_if_used(running, difference)
         ephemeral = ephemeral and running.ephemeral
+        runtime = runtime or running.runtime
         _stop(home)
         running = None
     if running is None:
-        return _launch(home, ephemeral, server)
+        return _launch(home, ephemeral, runtime or "process", server)
     if running.ephemeral and not ephemeral:
         try:
             _request(running.port, "POST", "/local/persist")
         except (OSError, http.client.HTTPException):  # its last lease has just ended, and so does the server
             _stop(home)
-            return _launch(home, ephemeral, server)
+            return _launch(home, ephemeral, running.runtime, server)
         return replace(running, ephemeral=False)
     return running
 
 
-def _launch(home: Path, ephemeral: bool, server: Sequence[str]) -> Running:
+def _check_engine() -> None:
+    try:
+        find_engine()
+    except EngineError as error:
+        raise LifecycleError(f"The docker runtime cannot be used. {error}") from None
+
+
+def _difference(running: Running, runtime: RuntimeName | None) -> str:
+    """Why a server is not the one that is asked for; "" if it is."""
+    if running.source_hash != source_hash() or running.python != sys.executable:
+        return f"runs other source code or another Python ({running.python}) than this command ({sys.executable})"
+    if runtime not in (None, running.runtime):
+        return f"has the {running.runtime} runtime, not the {runtime} runtime"
+    return ""
+
+
+def _launch(home: Path, ephemeral: bool, runtime: RuntimeName, server: Sequence[str]) -> Running:
     log = home / "server.log"
     if log.exists() and log.stat().st_size > _LOG_BYTES:
         os.replace(log, home / "server.log.1")
     previous = _read_server_file(home)
     port = 0 if previous is None else previous["port"]  # environments that were handed out stay valid
-    command = [*server, "--home", str(home), "--port", str(port), *(["--ephemeral"] if ephemeral else [])]
+    command = [*server, "--home", str(home), "--port", str(port), "--runtime", runtime]
+    command += ["--ephemeral"] if ephemeral else []
     with log.open("ab") as output:
         start_of_log = output.tell()
         try:
@@ -244,12 +275,11 @@ def _wait_until_ready(home: Path) -> Running | None:
     return None
 
 
-def _refuse_if_used(running: Running) -> None:
+def _refuse_if_used(running: Running, difference: str) -> None:
     if running.leases or running.running_jobs:
         raise LifecycleError(
-            f"The local Vertex AI of {running.home} runs other source code or another Python ({running.python}) than "
-            f"this command ({sys.executable}), and is in use: {running.leases} clients, {running.running_jobs} jobs. "
-            "Wait until they have ended, or end it with `seatrial local stop`."
+            f"The local Vertex AI of {running.home} {difference}, and is in use: {running.leases} clients, "
+            f"{running.running_jobs} jobs. Wait until they have ended, or end it with `seatrial local stop`."
         )
 
 
@@ -329,9 +359,9 @@ def _request(port: int, method: str, path: str) -> Any:
         return json.load(response)
 
 
-def _take_lease(home: Path, server: Sequence[str]) -> tuple[Running, socket.socket]:
+def _take_lease(home: Path, runtime: RuntimeName | None, server: Sequence[str]) -> tuple[Running, socket.socket]:
     for _ in range(_LEASE_ATTEMPTS):
-        running = _start(home, ephemeral=True, server=server)
+        running = _start(home, True, runtime, server)
         connection = _ask_for_lease(running.port)
         if connection is not None:
             return running, connection

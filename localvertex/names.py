@@ -3,7 +3,9 @@
 import itertools
 import secrets
 import zlib
+from typing import Literal
 
+RuntimeName = Literal["process", "docker"]
 DEFAULT_PROJECT = "local-project"
 _serial = itertools.count(secrets.randbelow(10**15))
 

@@ -73,19 +73,6 @@ def private_folders(vertex: Vertex) -> Path:
     return vertex.home / "tasks"
 
 
-def check_entry_point(command: Sequence[str], image: str) -> None:
-    """Refuses a container that leaves it to its image what runs in it.
-
-    Raises:
-        TaskError: If there is no command.
-    """
-    if not command:
-        raise TaskError(
-            f"There is no command, so that the entry point of the image {image!r} would run. The process runtime runs "
-            "commands in the current environment, no images: only the docker runtime could run it. Set the command."
-        )
-
-
 async def run(command: Command, timeout_seconds: float | None = None) -> int:
     """Runs a command to its end; when this is cancelled or the time is over, its processes are ended first.
 

@@ -23,9 +23,12 @@ from .execution.outcome import STOPPED
 from .execution.pipeline import PipelineRunner
 from .front import Front
 from .lifecycle import write_server_file
-from .names import DEFAULT_PROJECT
+from .names import DEFAULT_PROJECT, RuntimeName
 from .namespace import enter_private_root
 from .projects import remember_project
+from .runtimes.container import Runtime
+from .runtimes.docker import DockerRuntime
+from .runtimes.process import ProcessRuntime
 from .services import endpoints, jobs, metadata, models, pipelines, projects, tensorboards  # noqa: F401 (registers)
 from .services import operations as operations_service  # noqa: F401 (registers)
 from .serving import Serving
@@ -33,6 +36,7 @@ from .storage.service import Storage
 from .store import Store
 from .vertex import Vertex
 
+_RUNTIMES: dict[RuntimeName, Callable[[Vertex], Runtime]] = {"process": ProcessRuntime, "docker": DockerRuntime}
 _SECONDS_UNTIL_FIRST_LEASE = 10.0
 _VERTEX_HOSTS = ("aiplatform.googleapis.com", "cloudresourcemanager.googleapis.com")
 # Browsers add them to what a web page sends: a page of another site could ask for something, too.
@@ -58,11 +62,12 @@ class Server:
     Args:
         home: Folder of everything that is kept.
         ephemeral: Whether the server stops when no client holds a lease any more.
-        private_root: Whether `/gcs` shows the buckets to child processes.
+        runtime: What runs the containers.
+        private_root: Whether `/gcs` shows the buckets to them.
     """
 
-    def __init__(self, home: Path, *, ephemeral: bool, private_root: bool) -> None:
-        self._home, self._ephemeral, self._private_root = home, ephemeral, private_root
+    def __init__(self, home: Path, *, ephemeral: bool, runtime: RuntimeName, private_root: bool) -> None:
+        self._home, self._ephemeral, self._runtime, self._private_root = home, ephemeral, runtime, private_root
         self._leases = self._port = 0
         self._stop = asyncio.Event()
 
@@ -80,7 +85,7 @@ class Server:
             asyncio.get_running_loop().add_signal_handler(number, self._end)
         vertex.environment.update(client_environment(self._home, self._port))
         self._resume()
-        write_server_file(self._home, port=self._port, ephemeral=self._ephemeral)
+        write_server_file(self._home, port=self._port, ephemeral=self._ephemeral, runtime=self._runtime)
         if self._ephemeral:
             asyncio.get_running_loop().call_later(_SECONDS_UNTIL_FIRST_LEASE, self._stop_unless_leased)
         await self._stop.wait()
@@ -98,6 +103,7 @@ class Server:
         number = remember_project(store, DEFAULT_PROJECT)
         storage = Storage(buckets_folder(self._home), self._home / "storage.sqlite", number)
         vertex = Vertex(self._home, store, storage, environment={}, private_root=self._private_root)
+        vertex.runtime = _RUNTIMES[self._runtime](vertex)
         vertex.serving = Serving(vertex)
         vertex.pipelines = PipelineRunner(vertex)
         return vertex
@@ -149,7 +155,7 @@ class Server:
                 if self._stop.is_set():
                     return web.json_response({"error": "The server is stopping."}, status=503)
                 self._ephemeral = False
-                write_server_file(self._home, port=self._port, ephemeral=False)
+                write_server_file(self._home, port=self._port, ephemeral=False, runtime=self._runtime)
                 return web.json_response({})
         return rest.error_response(ApiError("NOT_FOUND", f"{request.method} {request.path} is not known."))
 
@@ -170,14 +176,18 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True, help="folder of everything that is kept")
     parser.add_argument("--port", type=int, default=0, help="port to listen on at 127.0.0.1; 0 picks a free one")
     parser.add_argument("--ephemeral", action="store_true", help="stop when the last client is gone")
+    parser.add_argument("--runtime", choices=_RUNTIMES, required=True, help="what runs the containers of tasks")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     home = arguments.home.resolve()
     buckets_folder(home).mkdir(parents=True, exist_ok=True)
-    private_root = enter_private_root(buckets_folder(home))
+    runtime: RuntimeName = arguments.runtime
+    # A container has a root folder of its own.
+    private_root = runtime == "docker" or enter_private_root(buckets_folder(home))
 
     async def serve() -> None:
-        await Server(home, ephemeral=arguments.ephemeral, private_root=private_root).run(arguments.port)
+        server = Server(home, ephemeral=arguments.ephemeral, runtime=runtime, private_root=private_root)
+        await server.run(arguments.port)
 
     asyncio.run(serve())
 

@@ -1,13 +1,11 @@
-"""Served models: behind each deployed model is a process that keeps Vertex AI's contract for custom containers.
+"""Served models: behind each deployed model is a container that keeps Vertex AI's contract for custom containers.
 
-The process runs the command of the model's container spec in the current environment; the image itself is not used.
 https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements
 """
 
 import asyncio
 import logging
 import re
-import shutil
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,8 +16,8 @@ import aiohttp
 
 from .api import ApiError, enum_name
 from .environment import logs_folder
-from .processes import Command, child_environment, run
 from .projects import remember_project
+from .runtimes.container import Container, Limits
 from .vertex import Vertex
 
 _logger = logging.getLogger(__name__)
@@ -177,7 +175,7 @@ class _Replica:
         log_start = self._container.log.stat().st_size if self._container.log.exists() else 0
         for _ in range(_PORT_ATTEMPTS):
             self.port = self._free_port()
-            process = self._process = asyncio.create_task(run(self._container.command(self.port)))
+            process = self._process = asyncio.create_task(self._container.run(self.port))
             self._ready = await self._become_ready(process)
             if self._ready:
                 self._tried.set()
@@ -286,7 +284,7 @@ class _Replica:
         )
 
     async def _end_process(self) -> None:
-        """Ends the process if it still runs, and removes what it has put into its folder."""
+        """Ends the process if it still runs."""
         self._ready = False
         self._tried.set()
         if self._process is not None:
@@ -294,24 +292,25 @@ class _Replica:
                 self._process.cancel()
             await asyncio.wait([self._process])
             self._process = None
-            await asyncio.to_thread(shutil.rmtree, self._container.folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
 class _Container:
-    """What the process of a deployed model is to run.
+    """What a deployed model is to run.
 
     Attributes:
         vertex: The emulator.
         deployed_id: Id of the deployed model.
         spec: The `ModelContainerSpec`.
         variables: What Vertex AI sets in its environment, except for the port.
+        accelerators: How many GPUs it has.
     """
 
     vertex: Vertex
     deployed_id: str
     spec: Any
     variables: Mapping[str, str]
+    accelerators: int
 
     @property
     def start_seconds(self) -> float:
@@ -319,34 +318,29 @@ class _Container:
         return float(self.spec.deployment_timeout.seconds) or _START_SECONDS
 
     @property
-    def folder(self) -> Path:
-        """Its working directory, for temporary files."""
-        return self.vertex.home / "serving" / self.variables["AIP_ENDPOINT_ID"] / self.deployed_id
-
-    @property
     def log(self) -> Path:
         """The file that its output is appended to."""
         name = f"{self.variables['AIP_ENDPOINT_ID']}-{self.deployed_id}.log"
         return logs_folder(self.vertex.home) / "endpoints" / name
 
-    def command(self, port: int) -> Command:
-        """The command of the container spec, which may refer to variables as `$(NAME)`."""
+    async def run(self, port: int) -> int:
+        """Runs the container, whose command may refer to variables as `$(NAME)`, and returns its exit status."""
         variables = {**self.variables, "AIP_HTTP_PORT": str(port), "SEATRIAL_HTTP_HOST": _HOST}
         for variable in self.spec.env:
             variables.setdefault(variable.name, _expand(variable.value, variables))
-        arguments = [_expand(part, variables) for part in (*self.spec.command, *self.spec.args)]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return Command(arguments, child_environment(self.vertex, self.folder, variables), self.folder, self.log)
+        container = Container(
+            image=self.spec.image_uri,
+            command=[_expand(part, variables) for part in self.spec.command],
+            args=[_expand(part, variables) for part in self.spec.args],
+            variables=variables,
+            log=self.log,
+            limits=Limits(accelerators=self.accelerators),
+        )
+        return await self.vertex.runtime.run(container)
 
 
 def _container(vertex: Vertex, endpoint: str, deployed: Any, version: Any) -> _Container:
     spec = version.container_spec
-    if not spec.command:
-        raise ApiError(
-            "FAILED_PRECONDITION",
-            f"{version.name} can't be served: its containerSpec has no command. The local Vertex AI runs models as "
-            "processes, not their images, and needs containerSpec.command (and args) to know what to run.",
-        )
     endpoint_id = endpoint.rsplit("/", 1)[1]
     route = f"/v1/endpoints/{endpoint_id}/deployedModels/{deployed.id}"
     machine = deployed.dedicated_resources.machine_spec
@@ -367,7 +361,7 @@ def _container(vertex: Vertex, endpoint: str, deployed: Any, version: Any) -> _C
         variables["AIP_MACHINE_TYPE"] = machine.machine_type
     if machine.accelerator_type:
         variables["AIP_ACCELERATOR_TYPE"] = enum_name("AcceleratorType", machine.accelerator_type)
-    return _Container(vertex, deployed.id, spec, variables)
+    return _Container(vertex, deployed.id, spec, variables, machine.accelerator_count)
 
 
 def _expand(text: str, variables: Mapping[str, str]) -> str:

@@ -1,11 +1,11 @@
-"""The parent of the server: it leaves no process of the server behind, however the server ends.
+"""The parent of the server: it leaves no process or container of the server behind, however the server ends.
 
     python -m seatrial.localvertex.supervisor LOCK COMMAND…
 
-It goes to the background and holds LOCK, which contains its process id, for as long as it lives. The server holds it,
-too: when only the supervisor is killed, no second server starts on the same state before the first has ended. Orphans
-below the supervisor become its children instead of init's, so that it finds them all, whatever session or group they
-made for themselves. The server in turn gets SIGTERM when its supervisor dies.
+It goes to the background and holds LOCK, a file of the state folder which contains its process id, for as long as it
+lives. The server holds it, too: when only the supervisor is killed, no second server starts on the same state before
+the first has ended. Orphans below the supervisor become its children instead of init's, so that it finds them all,
+whatever session or group they made for themselves. The server in turn gets SIGTERM when its supervisor dies.
 """
 
 import contextlib
@@ -18,9 +18,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from .runtimes.engine import SECONDS_TO_REMOVE, EngineError, remove_containers
+
 _GRACE_SECONDS = 10
 _SECONDS_TO_DIE = 10
-SECONDS_TO_END = _GRACE_SECONDS + _SECONDS_TO_DIE + 5
+SECONDS_TO_END = _GRACE_SECONDS + _SECONDS_TO_DIE + SECONDS_TO_REMOVE + 5
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -34,10 +36,19 @@ def main(lock: str, *command: str) -> None:
         os._exit(0)
     os.write(descriptor, str(os.getpid()).encode())
     os.set_inheritable(descriptor, True)  # by the server; it passes no descriptors on to its children
+    _remove_containers(Path(lock).parent)  # what was left when both were killed
     status = _supervise(command)
     _kill_descendants()
+    _remove_containers(Path(lock).parent)
     if status:
         print(f"The server ended with exit code {status}.", file=sys.stderr, flush=True)
+
+
+def _remove_containers(home: Path) -> None:
+    try:
+        remove_containers(home)
+    except EngineError as error:
+        print(f"Containers may be left: {error}", file=sys.stderr, flush=True)
 
 
 def _supervise(command: tuple[str, ...]) -> int:

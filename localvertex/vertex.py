@@ -9,6 +9,7 @@ from .tasks import Tasks
 
 if TYPE_CHECKING:
     from .execution.pipeline import PipelineRunner
+    from .runtimes.container import Runtime
     from .serving import Serving
     from .storage.service import Storage
 
@@ -20,7 +21,8 @@ class Vertex:
     Attributes:
         home: Folder of everything that is kept: database, buckets, logs.
         environment: Variables that make a child process's Google clients reach this server.
-        private_root: Whether `/gcs` shows the buckets to child processes.
+        private_root: Whether `/gcs` shows the buckets to what runs here.
+        runtime: Runs the containers of tasks, custom jobs and deployed models.
     """
 
     home: Path
@@ -29,5 +31,6 @@ class Vertex:
     environment: dict[str, str]
     private_root: bool
     tasks: Tasks = field(default_factory=Tasks)
+    runtime: "Runtime" = field(init=False)
     serving: "Serving" = field(init=False)
     pipelines: "PipelineRunner" = field(init=False)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from .local import WHERE, local_app, local_vertex, task_logs
+from .local import WHERE, Runtime, local_app, local_vertex, task_logs
 from .templates import (
     UsageError,
     compiled_folder,
@@ -63,13 +63,14 @@ def run(
     params: _File = None,
     as_json: _Json = False,
     cache: _Cache = None,
+    runtime: Runtime = None,
 ) -> None:
     """Run a pipeline on the local Vertex AI and show its tasks; exit 0 only if it succeeded."""
     template = find_template(name)
     values = parse_parameters(load_template(template), params, assignments or [])
     from .run import run_pipeline
 
-    with local_vertex():
+    with local_vertex(runtime):
         status = run_pipeline(template, values, _console, local=True, enable_caching=cache, **WHERE)
     if as_json:
         print(json.dumps(status.as_json()))

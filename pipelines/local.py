@@ -14,7 +14,7 @@ import typer
 from ..localvertex import lifecycle
 from ..localvertex.environment import buckets_folder, home, logs_folder
 from ..localvertex.files import locked
-from ..localvertex.names import DEFAULT_PROJECT
+from ..localvertex.names import DEFAULT_PROJECT, RuntimeName
 from .templates import UsageError
 
 _PIPELINE_BUCKET = f"{DEFAULT_PROJECT}-pipelines"
@@ -24,19 +24,30 @@ WHERE: dict[str, Any] = {
     "pipeline_root": f"gs://{_PIPELINE_BUCKET}",
 }
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
+Runtime = Annotated[
+    RuntimeName | None,
+    typer.Option(
+        help="How tasks run: as processes of this environment, or as containers of their images. By default that of "
+        "the running server, else process.",
+        show_default=False,
+    ),
+]
 local_app = typer.Typer(help="The local Vertex AI.", context_settings=_SETTINGS, no_args_is_help=True)
 
 
 @contextmanager
-def local_vertex() -> Iterator[lifecycle.Running]:
+def local_vertex(runtime: RuntimeName | None = None) -> Iterator[lifecycle.Running]:
     """Starts the local Vertex AI or joins the running one, and holds it until the block ends.
 
     This process's Google clients reach it from here on: enter before any of them is made.
 
+    Args:
+        runtime: How tasks are to run; None for that of the running server, else processes.
+
     Raises:
         UsageError: If it cannot be started.
     """
-    with _explained(), lifecycle.lease(home()) as running:
+    with _explained(), lifecycle.lease(home(), runtime=runtime) as running:
         os.environ.update(running.environment)
         ensure_bucket(_PIPELINE_BUCKET)
         yield running
@@ -75,10 +86,10 @@ def task_logs(job: str, task: str | None) -> list[Path]:
 
 
 @local_app.command()
-def start() -> None:
+def start(runtime: Runtime = None) -> None:
     """Start the local Vertex AI; it runs until `seatrial local stop`."""
     with _explained():
-        running = lifecycle.start(home(), ephemeral=False)
+        running = lifecycle.start(home(), ephemeral=False, runtime=runtime)
     print(f"listening on 127.0.0.1:{running.port}, state in {running.home}")
 
 
@@ -98,7 +109,8 @@ def status() -> None:
         print(f"not running, state in {home()}")
         raise SystemExit(1)
     jobs = f"{running.running_jobs} running jobs"
-    print(f"listening on 127.0.0.1:{running.port}, process {running.pid}, {jobs}, state in {running.home}")
+    where = f"listening on 127.0.0.1:{running.port}, process {running.pid}"
+    print(f"{where}, {running.runtime} runtime, {jobs}, state in {running.home}")
 
 
 @local_app.command()
@@ -113,9 +125,12 @@ def env() -> None:
 
 
 @local_app.command("run", context_settings={"ignore_unknown_options": True, **_SETTINGS})
-def run(command: Annotated[list[str], typer.Argument(metavar="-- CMD …", help="Program and arguments.")]) -> None:
+def run(
+    command: Annotated[list[str], typer.Argument(metavar="-- CMD …", help="Program and arguments.")],
+    runtime: Runtime = None,
+) -> None:
     """Run a program whose Google clients reach the local Vertex AI."""
-    with local_vertex():
+    with local_vertex(runtime):
         try:
             code = _run_to_its_end(command)
         except OSError as error:

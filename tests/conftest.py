@@ -1,14 +1,24 @@
-"""The local Vertex AI that contract tests reach through Google's own clients: one server a test process."""
+"""What tests share: a local Vertex AI that they reach through Google's own clients, and images in a container engine.
 
+There is one server a test process. Images are built by the engine that answers; without one, the tests that need them
+skip.
+"""
+
+import functools
 import os
+import shlex
 import signal
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from seatrial.components.images import DEFAULT_PREFIX, source_hash
 from seatrial.localvertex import lifecycle
+
+ROOT = Path(__file__).parents[1]
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so the programs that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -39,3 +49,38 @@ def bucket(vertex: lifecycle.Running, request: pytest.FixtureRequest) -> str:
     name = "test-" + os.urandom(6).hex()
     storage.Client().create_bucket(name)
     return name
+
+
+def docker(*arguments: str, input: str | None = None) -> str:
+    """Runs the docker client and returns what it printed; its errors are the test's."""
+    command = ["docker", *arguments]
+    done = subprocess.run(command, input=input, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout[-5000:]}\n{done.stderr[-5000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def engine() -> Callable[..., str]:
+    """The client of an engine that answers."""
+    try:
+        answer = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("There is no docker. For root, `python3 .ci/engine.py make test` installs and starts it.")
+    if answer.returncode:
+        pytest.skip(f"{answer.stderr.strip()} For root, `python3 .ci/engine.py make test` starts one.")
+    return docker
+
+
+@pytest.fixture(scope="session")
+def built(engine: Callable[..., str]) -> Callable[[str], str]:
+    """Builds a target of the Dockerfile, once, and returns the image's name, the one that compiled YAML has."""
+
+    @functools.cache
+    def build(target: str) -> str:
+        # What .ci/engine.py found out that a build needs on this machine; nothing on an ordinary one.
+        arguments = shlex.split(os.environ.get("SEATRIAL_BUILD_ARGUMENTS", ""))
+        name = f"{DEFAULT_PREFIX}/{target}:{source_hash()}"
+        engine("build", *arguments, "--target", target, "--tag", name, str(ROOT))
+        return name
+
+    return build

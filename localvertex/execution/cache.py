@@ -12,7 +12,7 @@ import json
 from dataclasses import asdict, replace
 
 from ...components.images import source_hash
-from ..names import location_of
+from ..names import RuntimeName, location_of
 from ..store import Store
 from .ir import Component
 from .outcome import Values
@@ -27,12 +27,13 @@ class Cache:
         store: Where outputs are kept.
         job: Resource name of the pipeline job.
         pipeline: Name of its pipeline: only pipelines of one name share their cache.
+        runtime: What runs the tasks.
     """
 
-    def __init__(self, store: Store, job: str, pipeline: str) -> None:
+    def __init__(self, store: Store, job: str, pipeline: str, runtime: RuntimeName) -> None:
         self._store, self._pipeline = store, pipeline
         self._location = location_of(job)
-        self._source = source_hash()
+        self._runtime = f"process {source_hash()}" if runtime == "process" else runtime
 
     def key(self, component: Component, inputs: Values) -> str:
         """The key of a component with its inputs."""
@@ -40,7 +41,7 @@ class Cache:
         document = {
             "location": self._location,
             "pipeline": self._pipeline,
-            "source": self._source,
+            "runtime": self._runtime,
             "component": asdict(replace(component, executor=container)),
             "parameters": inputs.parameters,
             "artifacts": {name: [artifact.name for artifact in found] for name, found in inputs.artifacts.items()},

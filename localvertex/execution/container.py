@@ -1,9 +1,8 @@
-"""Container tasks, run as processes of this machine: the command in the current environment, not the image.
+"""Container tasks: what their containers are given, and what they have put out.
 
 A task sees what Vertex AI shows it: the executor input, its outputs below the pipeline root, its environment variables.
 """
 
-import asyncio
 import json
 import shutil
 from collections.abc import Mapping
@@ -12,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from ..names import project_number
-from ..processes import Command, check_entry_point, child_environment, private_folder, run
+from ..runtimes.container import Container
 from ..vertex import Vertex
 from .ir import Component, Json
-from .large_arguments import is_python_component, shorten
+from .large_arguments import is_python_component
 from .lineage import Lineage
 from .mount import Mount
 from .outcome import TaskError, Values
-from .overlay import installs_packages, with_overlay
 from .placeholders import Placeholders
 from .reasons import last_reason
+from .resources import read_limits
 from .values import convert, from_struct, shown
 
 _OUTPUT_FILE = "executor_output.json"
@@ -29,7 +28,7 @@ _OUTPUT_FILE = "executor_output.json"
 
 @dataclass(frozen=True)
 class ContainerTask:
-    """A container task with all that its process needs.
+    """A container task with all that it needs.
 
     Attributes:
         lineage: The metadata of its run.
@@ -54,13 +53,13 @@ class ContainerTask:
         """Runs the task once and returns what it put out.
 
         Raises:
-            TaskError: If the process cannot be started, fails, or has not put out what it declares.
+            TaskError: If the container cannot be started, fails, or has not put out what it declares.
         """
         mount = Mount(self.vertex)
         executor_input = self._executor_input(mount)
         output_file = self._make_output_folders(mount)
         log_start = self.log.stat().st_size if self.log.exists() else 0
-        status = await self._run_process(executor_input, mount)
+        status = await self.vertex.runtime.run(self._container(executor_input, mount))
         if status != 0:
             reason = last_reason(self.log, log_start)
             message = f"The replica workerpool0-0 exited with a non-zero status of {status}."
@@ -108,24 +107,25 @@ class ContainerTask:
         folder.mkdir(parents=True)
         return folder / _OUTPUT_FILE
 
-    async def _run_process(self, executor_input: Json, mount: Mount) -> int:
-        container = self.component.executor["container"]
-        check_entry_point(container.get("command", ()), container["image"])
-        elements = [*container["command"], *container.get("args", ())]
-        if is_python_component(elements):
+    def _container(self, executor_input: Json, mount: Mount) -> Container:
+        spec = self.component.executor["container"]
+        command, args = spec.get("command", ()), spec.get("args", ())
+        if is_python_component([*command, *args]):
             executor_input = mount.for_python_component(executor_input)
         lists = [name for name, slot in self.component.artifacts.items() if slot.is_list]
         placeholders = Placeholders(self.constants, executor_input, mount.path, lists)
-        arguments = placeholders.in_arguments(elements)
-        async with private_folder(self.vertex) as folder:
-            environment = child_environment(self.vertex, folder, self._variables(container, placeholders))
-            if installs_packages(elements):
-                environment = await asyncio.to_thread(with_overlay, environment, folder)
-            return await run(shorten(Command(arguments, environment, folder, self.log)))
+        return Container(
+            image=placeholders.in_value(spec["image"]),
+            command=placeholders.in_arguments(command),
+            args=placeholders.in_arguments(args),
+            variables=self._variables(spec, placeholders),
+            log=self.log,
+            limits=read_limits(placeholders.in_value(spec.get("resources", {}))),
+        )
 
-    def _variables(self, container: Json, placeholders: Placeholders) -> dict[str, str]:
+    def _variables(self, spec: Json, placeholders: Placeholders) -> dict[str, str]:
         _, project, _, location = self.location.split("/")
-        own = {variable["name"]: variable.get("value", "") for variable in container.get("env", ())}
+        own = {variable["name"]: variable.get("value", "") for variable in spec.get("env", ())}
         return {
             "GOOGLE_CLOUD_PROJECT": project,
             "CLOUD_ML_PROJECT_ID": project_number(project),

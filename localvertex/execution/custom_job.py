@@ -1,4 +1,4 @@
-"""Custom jobs: the replicas of their worker pools, as processes of this machine.
+"""Custom jobs: the replicas of their worker pools, as containers that find each other on this machine.
 
 What a replica finds in its environment: https://cloud.google.com/vertex-ai/docs/training/code-requirements and
 https://cloud.google.com/vertex-ai/docs/training/distributed-training.
@@ -19,7 +19,7 @@ from google.rpc import code_pb2
 from ..api import enum
 from ..environment import logs_folder
 from ..names import project_number
-from ..processes import Command, check_entry_point, child_environment, private_folder, run
+from ..runtimes.container import Container, Limits
 from ..store import stamp
 from ..vertex import Vertex
 from .outcome import STOPPED, TaskError, internal_error
@@ -32,7 +32,7 @@ _CODES = {"CANCELLED": code_pb2.CANCELLED, "FAILED": code_pb2.INVALID_ARGUMENT}
 
 @dataclass(frozen=True)
 class _Replica:
-    """One process of a job.
+    """One container of a job.
 
     Attributes:
         pool: Number of its worker pool.
@@ -40,6 +40,7 @@ class _Replica:
         rank: Its number within the job.
         address: Host and port at which the others may reach it.
         container: The `ContainerSpec`.
+        accelerators: How many GPUs it has.
     """
 
     pool: int
@@ -47,6 +48,7 @@ class _Replica:
     rank: int
     address: str
     container: Any
+    accelerators: int
 
     @property
     def name(self) -> str:
@@ -120,14 +122,12 @@ async def _run_replicas(vertex: Vertex, job: Any, replicas: list[_Replica]) -> s
 
 async def _run_replica(vertex: Vertex, job: Any, replica: _Replica, replicas: list[_Replica]) -> str:
     """Runs one replica and returns why it failed, or ""."""
-    container = replica.container
+    spec = replica.container
     log = logs_folder(vertex.home) / job.name.rsplit("/", 1)[1] / f"{replica.name}.log"
+    variables, limits = _variables(job, replica, replicas), Limits(accelerators=replica.accelerators)
     try:
-        check_entry_point(container.command, container.image_uri)
-        async with private_folder(vertex) as folder:
-            environment = child_environment(vertex, folder, _variables(job, replica, replicas))
-            arguments = [*container.command, *container.args]
-            status = await run(Command(arguments, environment, folder, log))
+        container = Container(spec.image_uri, spec.command, spec.args, variables, log, limits)
+        status = await vertex.runtime.run(container)
     except TaskError as error:
         return str(error)
     if status == 0:
@@ -139,7 +139,7 @@ def _replicas(job: Any) -> list[_Replica]:
     pools = job.job_spec.worker_pool_specs
     places = [(number, index) for number, pool in enumerate(pools) for index in range(pool.replica_count)]
     return [
-        _Replica(pool, index, rank, address, pools[pool].container_spec)
+        _Replica(pool, index, rank, address, pools[pool].container_spec, pools[pool].machine_spec.accelerator_count)
         for rank, ((pool, index), address) in enumerate(zip(places, _free_addresses(len(places)), strict=True))
     ]
 

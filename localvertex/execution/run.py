@@ -42,7 +42,7 @@ class PipelineRun:
         self._pipeline = read_pipeline(from_struct(job.pipeline_spec))
         self._lineage = Lineage(vertex.store, job.name, self._pipeline.name)
         self._lineage.show_contexts(job.job_detail)
-        self._cache = Cache(vertex.store, job.name, self._pipeline.name)
+        self._cache = Cache(vertex.store, job.name, self._pipeline.name, vertex.runtime.name)
         self._mount = Mount(vertex)
         self._constants = _job_constants(job)
         fail_fast = enum("PipelineFailurePolicy")["PIPELINE_FAILURE_POLICY_FAIL_FAST"]

@@ -17,6 +17,7 @@ from aiohttp import web
 from seatrial.localvertex.certificates import Certificates
 from seatrial.localvertex.front import Front
 from seatrial.localvertex.lifecycle import write_server_file
+from seatrial.localvertex.names import RuntimeName
 
 _FAMILY = "import os, time; print(os.getpid(), os.fork() or os.getpid(), flush=True); time.sleep(600)"
 
@@ -41,7 +42,7 @@ class Stub:
         return web.json_response({})
 
 
-async def serve(home: Path, port: int, ephemeral: bool) -> None:
+async def serve(home: Path, port: int, ephemeral: bool, runtime: RuntimeName) -> None:
     stub = Stub(home, ephemeral)
     if "STUB_IGNORES_SIGTERM" in os.environ:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -58,7 +59,7 @@ async def serve(home: Path, port: int, ephemeral: bool) -> None:
     if file := os.environ.get("STUB_CHILDREN"):
         with open(file, "w") as output:
             children = subprocess.Popen([sys.executable, "-c", _FAMILY], stdout=output, start_new_session=True)
-    write_server_file(home, port=port, ephemeral=ephemeral)
+    write_server_file(home, port=port, ephemeral=ephemeral, runtime=runtime)
     await stub.stop.wait()
     front.stop_listening()
     if children and "STUB_LEAVES_CHILDREN" not in os.environ:
@@ -73,6 +74,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--home", type=Path)
     parser.add_argument("--port", type=int)
+    parser.add_argument("--runtime")
     parser.add_argument("--ephemeral", action="store_true")
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.home, arguments.port, arguments.ephemeral))
+    asyncio.run(serve(arguments.home, arguments.port, arguments.ephemeral, arguments.runtime))

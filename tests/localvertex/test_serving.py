@@ -14,6 +14,7 @@ import pytest
 
 from seatrial.localvertex.api import ApiError, from_dict, message
 from seatrial.localvertex.names import project_number
+from seatrial.localvertex.runtimes.process import ProcessRuntime
 from seatrial.localvertex.serving import Serving
 from seatrial.localvertex.store import Store
 from seatrial.localvertex.vertex import Vertex
@@ -27,6 +28,7 @@ MODEL = "projects/local-project/locations/us-central1/models/text"
 async def serving(home: Path) -> AsyncIterator[Serving]:
     """What a server has of serving, from its start to its end."""
     vertex = Vertex(home, Store(home / "vertex.sqlite"), None, {"GOOGLE_CLOUD_PROJECT": "local"}, private_root=False)
+    vertex.runtime = ProcessRuntime(vertex)
     served = Serving(vertex)
     served.resume()
     try:

@@ -105,7 +105,7 @@ _INPUTS = Values({"x": "1"}, {"data": [_artifact("a")]})
 
 @pytest.fixture
 def task_cache(tmp_path: Path) -> Cache:
-    return Cache(Store(tmp_path / "store.sqlite"), _JOB, "p")
+    return Cache(Store(tmp_path / "store.sqlite"), _JOB, "p", "process")
 
 
 def _executor(**changes: Any) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def test_the_machine_is_no_part_of_the_key(task_cache: Cache) -> None:
 
 
 def test_pipelines_of_another_name_share_nothing(task_cache: Cache, tmp_path: Path) -> None:
-    other = Cache(Store(tmp_path / "other.sqlite"), _JOB, "q")
+    other = Cache(Store(tmp_path / "other.sqlite"), _JOB, "q", "process")
     assert other.key(_component(), _INPUTS) != task_cache.key(_component(), _INPUTS)
 
 
@@ -148,13 +148,21 @@ def test_the_code_that_runs_whatever_the_image_is_part_of_the_key(
 ) -> None:
     assert task_cache.key(_component(), _INPUTS) == task_cache.key(_component(), _INPUTS)
     monkeypatch.setattr(cache, "source_hash", lambda: "another")
-    other = Cache(Store(tmp_path / "other.sqlite"), _JOB, "p")
+    other = Cache(Store(tmp_path / "other.sqlite"), _JOB, "p", "process")
     assert other.key(_component(), _INPUTS) != task_cache.key(_component(), _INPUTS)
+
+
+def test_where_the_image_runs_the_source_is_no_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = set()
+    for source in ("one", "another"):
+        monkeypatch.setattr(cache, "source_hash", lambda source=source: source)
+        keys.add(Cache(Store(tmp_path / "store.sqlite"), _JOB, "p", "docker").key(_component(), _INPUTS))
+    assert len(keys) == 1
 
 
 def test_outputs_whose_artifact_was_deleted_are_no_hit(tmp_path: Path) -> None:
     store = Store(tmp_path / "store.sqlite")
-    task_cache = Cache(store, _JOB, "p")
+    task_cache = Cache(store, _JOB, "p", "process")
     artifact = store.create(_artifact("a"))
     task_cache.put("key", Values({"y": 1}, {"data": [artifact]}))
     assert task_cache.find("key") == Values({"y": 1}, {"data": [artifact]})

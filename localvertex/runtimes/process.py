@@ -1,0 +1,40 @@
+"""The process runtime: the command of a container in the Python environment of the server; its image is not used."""
+
+import asyncio
+
+from ..execution.large_arguments import shorten
+from ..execution.outcome import TaskError
+from ..execution.overlay import installs_packages, with_overlay
+from ..names import RuntimeName
+from ..processes import Command, child_environment, private_folder, run
+from ..vertex import Vertex
+from .container import Container
+
+
+class ProcessRuntime:
+    """Runs containers as processes of this machine.
+
+    Args:
+        vertex: The emulator; its environment is read when a process starts.
+    """
+
+    name: RuntimeName = "process"
+
+    def __init__(self, vertex: Vertex) -> None:
+        self._vertex = vertex
+
+    async def run(self, container: Container) -> int:
+        """See `Runtime.run`; a container without a command is refused."""
+        if not container.command:
+            raise TaskError(
+                f"There is no command, so that the entry point of the image {container.image!r} would run. The process "
+                "runtime runs commands in the current environment, no images: set the command, or use the docker "
+                "runtime (`--runtime docker`)."
+            )
+        arguments = [*container.command, *container.args]
+        async with private_folder(self._vertex) as folder:
+            environment = child_environment(self._vertex, folder, container.variables)
+            if installs_packages(arguments):
+                environment = await asyncio.to_thread(with_overlay, environment, folder)
+            arguments = shorten(arguments, folder, str(folder))
+            return await run(Command(arguments, environment, folder, container.log))
