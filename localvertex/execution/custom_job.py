@@ -19,7 +19,7 @@ from google.rpc import code_pb2
 from ..api import enum
 from ..environment import logs_folder
 from ..names import project_number
-from ..runtimes.container import Container, Limits
+from ..runtimes.container import Container, Limits, with_expanded
 from ..store import stamp
 from ..vertex import Vertex
 from .outcome import STOPPED, TaskError, internal_error
@@ -153,7 +153,7 @@ def _free_addresses(count: int) -> list[str]:
 def _variables(job: Any, replica: _Replica, replicas: list[_Replica]) -> Mapping[str, str]:
     _, project, _, location, _, job_id = job.name.split("/")
     host, port = replicas[0].address.split(":")
-    return {
+    variables = {
         "GOOGLE_CLOUD_PROJECT": project,
         "CLOUD_ML_PROJECT_ID": project_number(project),
         "CLOUD_ML_REGION": location,
@@ -164,8 +164,8 @@ def _variables(job: Any, replica: _Replica, replicas: list[_Replica]) -> Mapping
         "WORLD_SIZE": str(len(replicas)),
         "RANK": str(replica.rank),
         **_output_variables(job.job_spec.base_output_directory.output_uri_prefix),
-        **{variable.name: variable.value for variable in replica.container.env},
     }
+    return with_expanded(variables, {variable.name: variable.value for variable in replica.container.env})
 
 
 def _cluster_spec(replica: _Replica, replicas: Iterable[_Replica]) -> dict[str, Any]:

@@ -237,6 +237,7 @@ class PipelineRun:
             inputs=inputs,
             constants=self._task_constants(record, task.key),
             location=location,
+            labels={**self._job.labels, "vertex-ai-pipelines-run-billing-id": self._constants["pipeline_job_uuid"]},
             folder_uri=f"{root}/{project_number(location.split('/')[1])}/{job_id}/{task.key}_{record.id}",
             log=logs_folder(self._vertex.home) / job_id / f"{task.key}-{record.id}.log",
         )
