@@ -1,8 +1,8 @@
-"""Runs a command with a container engine, for the tests of the images: `python3 .ci/engine.py make test`.
+"""Runs a command with a container engine, for the tests of images and containers: `python3 .ci/engine.py make test`.
 
 An engine that answers is used. Else root gets one on Debian while the command runs: Docker from Debian's packages, with
 no service manager, bridge or firewall rule. Its files are kept in one folder, so that the next time is quick. Where no
-engine can be had, one line says why and the command runs all the same: the tests of the images skip.
+engine can be had, one line says why and the command runs all the same: the tests that need one skip.
 
 The command finds two variables: DOCKER_HOST, if an engine was started, and SEATRIAL_BUILD_ARGUMENTS, what
 `docker build` needs on this machine for its base image and for pip to find packages as it does here.
@@ -45,7 +45,7 @@ def main() -> int:
             settings["SEATRIAL_BUILD_ARGUMENTS"] = shlex.join(build_arguments(stack, settings))
         except NoEngineError as error:
             settings = {}
-            say(f"No container engine: {error}. The tests of the images will skip.")
+            say(f"No container engine: {error}. The tests that need one will skip.")
         return run(sys.argv[1:], settings)
 
 

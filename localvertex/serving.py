@@ -16,7 +16,7 @@ import aiohttp
 from .api import ApiError, enum_name
 from .environment import logs_folder
 from .projects import remember_project
-from .runtimes.container import Container, Limits, expand
+from .runtimes.container import Container, Limits, expand, limits_of_machine
 from .vertex import Vertex
 
 _logger = logging.getLogger(__name__)
@@ -301,14 +301,14 @@ class _Container:
         deployed_id: Id of the deployed model.
         spec: The `ModelContainerSpec`.
         variables: What Vertex AI sets in its environment, except for the port.
-        accelerators: How many GPUs it has.
+        limits: What it may use.
     """
 
     vertex: Vertex
     deployed_id: str
     spec: Any
     variables: Mapping[str, str]
-    accelerators: int
+    limits: Limits
 
     @property
     def start_seconds(self) -> float:
@@ -332,7 +332,7 @@ class _Container:
             args=[expand(part, variables) for part in self.spec.args],
             variables=variables,
             log=self.log,
-            limits=Limits(accelerators=self.accelerators),
+            limits=self.limits,
         )
         return await self.vertex.runtime.run(container)
 
@@ -359,7 +359,7 @@ def _container(vertex: Vertex, endpoint: str, deployed: Any, version: Any) -> _C
         variables["AIP_MACHINE_TYPE"] = machine.machine_type
     if machine.accelerator_type:
         variables["AIP_ACCELERATOR_TYPE"] = enum_name("AcceleratorType", machine.accelerator_type)
-    return _Container(vertex, deployed.id, spec, variables, machine.accelerator_count)
+    return _Container(vertex, deployed.id, spec, variables, limits_of_machine(machine))
 
 
 def _is_free(port: int) -> bool:

@@ -9,6 +9,7 @@ import os
 import shlex
 import signal
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -39,6 +40,20 @@ def vertex(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lifecycle.Runni
     with lifecycle.lease(home) as running:
         os.environ.update(running.environment)
         yield running
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python package whose module `trainer.task` writes where it is, and its arguments, to the file named first."""
+    path = tmp_path_factory.mktemp("wheel") / "trainer-1.0-py3-none-any.whl"
+    module = "import sys\nopen(sys.argv[1], 'w').write(' '.join([__file__, *sys.argv[2:]]))\n"
+    files = {"trainer/__init__.py": "", "trainer/task.py": module}
+    about = {"METADATA": "Metadata-Version: 2.1\nName: trainer\nVersion: 1.0\n", "RECORD": ""}
+    about["WHEEL"] = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in {**files, **{f"trainer-1.0.dist-info/{name}": text for name, text in about.items()}}.items():
+            archive.writestr(name, text)
+    return path
 
 
 @pytest.fixture

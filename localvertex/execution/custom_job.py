@@ -19,9 +19,11 @@ from google.rpc import code_pb2
 from ..api import enum
 from ..environment import logs_folder
 from ..names import project_number
-from ..runtimes.container import Container, Limits, with_expanded
+from ..runtimes.container import Container, Limits, limits_of_machine, with_expanded
 from ..store import stamp
 from ..vertex import Vertex
+from . import python_package
+from .mount import Mount
 from .outcome import STOPPED, TaskError, internal_error
 from .reasons import last_reason
 
@@ -40,7 +42,7 @@ class _Replica:
         rank: Its number within the job.
         address: Host and port at which the others may reach it.
         container: The `ContainerSpec`.
-        accelerators: How many GPUs it has.
+        limits: What it may use.
     """
 
     pool: int
@@ -48,7 +50,7 @@ class _Replica:
     rank: int
     address: str
     container: Any
-    accelerators: int
+    limits: Limits
 
     @property
     def name(self) -> str:
@@ -95,7 +97,7 @@ async def _work(vertex: Vertex, job: Any) -> str:
     seconds = float(job.job_spec.scheduling.timeout.seconds) or None
     try:
         async with asyncio.timeout(seconds):
-            return await _run_replicas(vertex, job, _replicas(job))
+            return await _run_replicas(vertex, job, _replicas(vertex, job))
     except TimeoutError:
         return f"The job was ended because it took longer than its timeout of {seconds:g} s."
     except Exception as error:
@@ -124,9 +126,9 @@ async def _run_replica(vertex: Vertex, job: Any, replica: _Replica, replicas: li
     """Runs one replica and returns why it failed, or ""."""
     spec = replica.container
     log = logs_folder(vertex.home) / job.name.rsplit("/", 1)[1] / f"{replica.name}.log"
-    variables, limits = _variables(job, replica, replicas), Limits(accelerators=replica.accelerators)
     try:
-        container = Container(spec.image_uri, spec.command, spec.args, variables, log, limits)
+        variables = _variables(job, replica, replicas)
+        container = Container(spec.image_uri, spec.command, spec.args, variables, log, replica.limits)
         status = await vertex.runtime.run(container)
     except TaskError as error:
         return str(error)
@@ -135,13 +137,26 @@ async def _run_replica(vertex: Vertex, job: Any, replica: _Replica, replicas: li
     return f"The replica {replica.name} exited with a non-zero status of {status}. {last_reason(log)}".strip()
 
 
-def _replicas(job: Any) -> list[_Replica]:
+def _replicas(vertex: Vertex, job: Any) -> list[_Replica]:
     pools = job.job_spec.worker_pool_specs
     places = [(number, index) for number, pool in enumerate(pools) for index in range(pool.replica_count)]
     return [
-        _Replica(pool, index, rank, address, pools[pool].container_spec, pools[pool].machine_spec.accelerator_count)
+        _Replica(
+            pool,
+            index,
+            rank,
+            address,
+            _container_spec(vertex, pools[pool]),
+            limits_of_machine(pools[pool].machine_spec),
+        )
         for rank, ((pool, index), address) in enumerate(zip(places, _free_addresses(len(places)), strict=True))
     ]
+
+
+def _container_spec(vertex: Vertex, pool: Any) -> Any:
+    if pool.HasField("python_package_spec"):
+        return python_package.container_spec(pool.python_package_spec, Mount(vertex))
+    return pool.container_spec
 
 
 def _free_addresses(count: int) -> list[str]:

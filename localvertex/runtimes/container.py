@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..names import RuntimeName
 
@@ -24,6 +24,11 @@ class Limits:
     processors: float | None = None
     memory_bytes: int | None = None
     accelerators: int = 0
+
+
+def limits_of_machine(spec: Any) -> Limits:
+    """What a container may use of a machine (`MachineSpec`) of its own: nothing is scarce there but the GPUs."""
+    return Limits(accelerators=spec.accelerator_count if spec.accelerator_type else 0)
 
 
 @dataclass(frozen=True)

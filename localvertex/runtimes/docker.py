@@ -58,18 +58,18 @@ class DockerRuntime:
     def _client_command(self, name: str, container: Container, folder: Path) -> list[str]:
         arguments = shorten([*container.command, *container.args], folder, _ARGUMENTS_SHOWN_AT)
         entry_point, arguments = (arguments[:1], arguments[1:]) if container.command else ([], arguments)
-        mounts = {str(buckets_folder(self._vertex.home)): "/gcs"}
         files, variables = self._way_to_server()
+        user, home = self._user()
         read_only = files | ({str(folder): _ARGUMENTS_SHOWN_AT} if any(folder.iterdir()) else {})
         return [
             *("docker", "run", f"--name={name}", f"--label={HOME_LABEL}={self._vertex.home}"),
             # The server is on the loopback interface, and so are the replicas of a job and served models.
             "--network=host",
             *("--security-opt=no-new-privileges", "--log-driver=none"),
-            *self._user(),
-            *(f"--mount=type=bind,source={source},target={target}" for source, target in mounts.items()),
-            *(f"--mount=type=bind,source={source},target={target},readonly" for source, target in read_only.items()),
-            *(f"--env={key}={value}" for key, value in {**variables, **container.variables}.items()),
+            f"--user={user}",
+            _mount(buckets_folder(self._vertex.home), "/gcs"),
+            *(_mount(source, target, ",readonly") for source, target in read_only.items()),
+            *(f"--env={key}={value}" for key, value in {**home, **variables, **container.variables}.items()),
             *self._limits(container.limits),
             *(f"--entrypoint={program}" for program in entry_point),
             *("--", container.image, *arguments),
@@ -82,13 +82,11 @@ class DockerRuntime:
         files = {path: f"{_SHOWN_AT}/{Path(path).name}" for path in environment.values() if path.startswith(folder)}
         return files, {key: files.get(value, value) for key, value in environment.items()}
 
-    def _user(self) -> Iterator[str]:
-        """The server's user: files below `/gcs` are of the same one, whoever writes them."""
+    def _user(self) -> tuple[str, dict[str, str]]:
+        """The server's user, so that files below `/gcs` are of the same one whoever writes them, and its variables."""
         if self._engine.rootless or os.geteuid() == 0:
-            yield "--user=0:0"
-        else:
-            yield f"--user={os.geteuid()}:{os.getegid()}"
-            yield "--env=HOME=/tmp"  # an image knows no home folder for this user
+            return "0:0", {}
+        return f"{os.geteuid()}:{os.getegid()}", {"HOME": "/tmp"}  # noqa: S108 (an image has no home for this user)
 
     def _limits(self, limits: Limits) -> Iterator[str]:
         if limits.processors is not None and self._engine.limits_processors:
@@ -107,6 +105,12 @@ class DockerRuntime:
             yield f"The container engine cannot limit processors; the limit of {limits.processors:g} is not applied."
         elif limits.processors > self._engine.processors:
             yield f"The limit is {limits.processors:g} processors; the container engine has {self._engine.processors}."
+
+
+def _mount(source: str | Path, target: str, options: str = "") -> str:
+    """An option whose value is a line of CSV: folders may have commas and quotes in their names."""
+    quoted = str(source).replace('"', '""')
+    return f'--mount=type=bind,"source={quoted}",target={target}{options}'
 
 
 async def _exit_code(name: str, container: Container, log_start: int) -> int:

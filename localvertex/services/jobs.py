@@ -83,14 +83,20 @@ def _check_worker_pools(spec: Any) -> None:
     for number, pool in enumerate(spec.worker_pool_specs):
         path = f"job_spec.worker_pool_specs[{number}]"
         if pool.HasField("python_package_spec"):
-            raise ApiError("UNIMPLEMENTED", f"{path}.python_package_spec is not emulated by the local Vertex AI.")
-        if pool.replica_count and not pool.container_spec.image_uri:
+            _check_python_package(pool.python_package_spec, f"{path}.python_package_spec")
+        elif pool.replica_count and not pool.container_spec.image_uri:
             raise invalid(f"{path}.container_spec.image_uri is required.")
         if pool.replica_count and not (pool.machine_spec.machine_type or spec.persistent_resource_id):
             raise invalid(f"{path}.machine_spec.machine_type is required.")
     count = spec.worker_pool_specs[0].replica_count
     if count != 1:
         raise invalid(f"job_spec.worker_pool_specs[0].replica_count must be 1, for the primary replica, not {count}.")
+
+
+def _check_python_package(spec: Any, path: str) -> None:
+    for field in ("executor_image_uri", "package_uris", "python_module"):
+        if not getattr(spec, field):
+            raise invalid(f"{path}.{field} is required.")
 
 
 def _check_scheduling(scheduling: Any) -> None:

@@ -277,6 +277,50 @@ def test_a_server_of_other_code_that_is_in_use_is_left_alone(home: Path) -> None
         assert lives(running.pid)
 
 
+@pytest.fixture
+def _engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has a container engine answer."""
+    monkeypatch.setattr(lifecycle, "find_engine", lambda: None)
+
+
+@pytest.mark.usefixtures("_engine")
+def test_a_command_that_names_no_runtime_joins_what_runs(home: Path) -> None:
+    before = start(home, ephemeral=False, runtime="docker", server=STUB)
+    assert before.runtime == "docker"
+    assert begin(home) == before
+    pretend(home, "source_hash", "another")
+    assert begin(home).runtime == "docker"
+
+
+def test_a_server_has_the_process_runtime_unless_another_is_named(home: Path) -> None:
+    assert begin(home).runtime == "process"
+
+
+@pytest.mark.usefixtures("_engine")
+def test_an_idle_server_with_another_runtime_is_replaced_and_stays_permanent(home: Path) -> None:
+    before = begin(home)
+    with lease(home, runtime="docker", server=STUB) as running:
+        assert (running.runtime, running.port) == ("docker", before.port)
+    assert (status(home).runtime, status(home).ephemeral) == ("docker", False)
+    assert none_lives(all_processes(before))
+
+
+@pytest.mark.usefixtures("_engine")
+def test_a_server_with_another_runtime_that_is_in_use_is_left_alone(home: Path) -> None:
+    with lease(home, server=STUB) as running:
+        with pytest.raises(LifecycleError, match="has the process runtime, not the docker runtime, and is in use"):
+            start(home, ephemeral=False, runtime="docker", server=STUB)
+        assert lives(running.pid)
+
+
+def test_without_a_container_engine_there_is_no_docker_runtime(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = begin(home)
+    monkeypatch.setenv("PATH", str(home))
+    with pytest.raises(LifecycleError, match="docker runtime cannot be used. There is no docker on the PATH."):
+        start(home, ephemeral=False, runtime="docker", server=STUB)
+    assert status(home) == before
+
+
 def pretend(home: Path, name: str, value: str) -> None:
     document = json.loads((home / "server.json").read_text())
     (home / "server.json").write_text(json.dumps({**document, name: value}))

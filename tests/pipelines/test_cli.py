@@ -85,13 +85,25 @@ def test_a_started_server_is_reached_through_its_environment_until_it_is_stopped
     assert seatrial("local", "status").returncode == 1
     try:
         assert seatrial("local", "start").returncode == 0
-        assert "listening on 127.0.0.1" in seatrial("local", "status").stdout
+        status = seatrial("local", "status").stdout
+        assert "listening on 127.0.0.1" in status
+        assert "process runtime" in status
         assert "export https_proxy=http://127.0.0.1:" in seatrial("local", "env").stdout
         program = "from google.cloud import storage; print(storage.Client().create_bucket('from-the-shell').name)"
         assert seatrial("local", "run", "--", sys.executable, "-c", program).stdout == "from-the-shell\n"
     finally:
         assert seatrial("local", "stop").stdout == "stopped\n"
     assert seatrial("local", "status").returncode == 1
+
+
+@pytest.mark.parametrize("command", [["local", "start"], ["local", "run", "--", "true"]], ids=" ".join)
+def test_the_docker_runtime_needs_an_engine(seatrial, command):
+    position = command.index("--") if "--" in command else len(command)
+    command = [*command[:position], "--runtime", "docker", *command[position:]]
+    finished = seatrial(*command, DOCKER_HOST="unix:///nowhere")
+
+    assert finished.returncode == 2
+    assert "The docker runtime cannot be used." in finished.stderr
 
 
 def test_a_program_gives_its_exit_code_on(seatrial):

@@ -554,7 +554,7 @@ def test_an_image_without_a_command_is_refused_with_what_to_do(run: Submit) -> N
 
     job = run(pipeline)
     assert job.state == "FAILED"
-    assert "use the docker runtime" in job.error
+    assert "set the command, or use the docker runtime" in job.error
     assert "gcr.io/project/image" in job.error
 
 

@@ -21,6 +21,14 @@ Run = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """A folder whose name needs care."""
+    folder = tmp_path / 'a "b", c'
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
 def docker(engine: Callable[..., str], tmp_path: Path) -> DockerRuntime:
     """The runtime of a state folder."""
     (tmp_path / "buckets" / "bucket").mkdir(parents=True)
@@ -113,6 +121,7 @@ def test_a_server_of_an_ordinary_user_runs_containers_as_that_user_with_a_home(
     monkeypatch.setattr(os, "getegid", lambda: 1235)
     status, output = run('id -u; id -g; cd && touch file && python3 -c "import seatrial.components"')
     assert (status, output) == (0, "1234\n1235\n")
+    assert run('echo "home $HOME"', variables={"HOME": "/own"})[1].endswith("home /own\n")
 
 
 @pytest.mark.parametrize(("script", "status"), [("exit 3", 3), ("exit 125", 125), ("kill -9 $$; sleep 9", 137)])

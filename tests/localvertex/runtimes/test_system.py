@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,13 +33,14 @@ def running(built: Callable[[str], str], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def seen(running: lifecycle.Running, built: Callable[[str], str]) -> dict[str, Any]:
+def seen(running: lifecycle.Running, built: Callable[[str], str], wheel: Path) -> dict[str, Any]:
     """What a program with Google's clients saw; its model is still deployed."""
     bucket = running.home / "buckets" / "bucket"
     bucket.mkdir()
     _write_model(bucket / "model")
+    shutil.copy(wheel, bucket)
     program = subprocess.run(
-        [sys.executable, str(PROGRAM), built("cpu"), built("serving"), "bucket"],
+        [sys.executable, str(PROGRAM), built("cpu"), built("serving"), "bucket", wheel.name],
         env={**os.environ, **running.environment},
         cwd=running.home,
         stdout=subprocess.PIPE,
@@ -72,6 +74,12 @@ def test_tasks_run_in_containers_and_a_failing_one_has_failed(seen: dict[str, An
 
 def test_the_replicas_of_a_custom_job_find_each_other(seen: dict[str, Any]) -> None:
     assert seen["custom_job"] == {"state": "JOB_STATE_SUCCEEDED", "said": {"type": "workerpool1", "index": 0}}
+
+
+def test_a_python_package_is_installed_in_its_image(seen: dict[str, Any]) -> None:
+    assert seen["package"].endswith("/site-packages/trainer/task.py a b") or seen["package"].endswith(
+        "/dist-packages/trainer/task.py a b"
+    )
 
 
 def test_a_model_is_served_by_the_entry_point_of_its_image(seen: dict[str, Any]) -> None:

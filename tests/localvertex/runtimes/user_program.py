@@ -1,4 +1,4 @@
-"""What a user's program asks of the docker runtime: `python user_program.py CPU_IMAGE SERVING_IMAGE BUCKET`.
+"""What a user's program asks of the docker runtime: `python user_program.py CPU_IMAGE SERVING_IMAGE BUCKET WHEEL`.
 
 A program of its own, because gRPC reads the trusted authorities once a process. It prints one JSON object.
 """
@@ -13,7 +13,7 @@ from google.cloud import aiplatform
 from kfp import compiler, dsl
 from kfp.dsl import Dataset, Input, Output
 
-CPU, SERVING, BUCKET = sys.argv[1:]
+CPU, SERVING, BUCKET, WHEEL = sys.argv[1:]
 
 
 @dsl.container_component
@@ -91,6 +91,19 @@ else:
     return {"state": job.state.name, "said": json.loads(Path(f"buckets/{BUCKET}/job/model/said").read_text())}
 
 
+def run_package() -> str:
+    """What the module of the wheel wrote."""
+    package = {
+        "executor_image_uri": CPU,
+        "package_uris": [f"gs://{BUCKET}/{WHEEL}"],
+        "python_module": "trainer.task",
+        "args": [f"/gcs/{BUCKET}/written", "a b"],
+    }
+    pool = {"machine_spec": {"machine_type": "n1-standard-4"}, "replica_count": 1, "python_package_spec": package}
+    aiplatform.CustomJob("test", [pool]).run()
+    return Path(f"buckets/{BUCKET}/written").read_text()
+
+
 def serve() -> dict[str, Any]:
     """A model whose image says what serves it."""
     model = aiplatform.Model.upload(
@@ -105,4 +118,5 @@ def serve() -> dict[str, Any]:
 
 
 aiplatform.init(project="local-project", location="us-central1", staging_bucket=f"gs://{BUCKET}")
-print(json.dumps({"pipeline": run_pipeline(), "custom_job": run_custom_job(), "model": serve()}))
+seen = {"pipeline": run_pipeline(), "custom_job": run_custom_job(), "package": run_package(), "model": serve()}
+print(json.dumps(seen))

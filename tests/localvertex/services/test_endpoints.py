@@ -316,7 +316,7 @@ def test_a_deployment_whose_traffic_split_no_longer_fits_when_the_model_is_ready
 
 def test_a_model_without_a_command_is_not_deployed_and_the_error_says_what_is_missing(endpoint: aiplatform.Endpoint):
     model = aiplatform.Model.upload(display_name="image only", serving_container_image_uri="registry/image")
-    with pytest.raises(FailedPrecondition, match="containerSpec.command"):
+    with pytest.raises(FailedPrecondition, match="set the command, or use the docker runtime"):
         endpoint.deploy(model)
 
 

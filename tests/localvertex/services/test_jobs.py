@@ -1,6 +1,7 @@
 """Custom jobs, through Google's own client: replicas really run."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -117,7 +118,7 @@ def test_a_job_is_deleted_once_it_has_ended(client: Any, create: Any, wait: Any)
 def test_an_image_without_a_command_fails_with_what_to_do(create: Any, wait: Any) -> None:
     job = wait(create(_pool()).name)
     assert job.state.name == "JOB_STATE_FAILED"
-    assert "only the docker runtime could run it" in job.error.message
+    assert "set the command, or use the docker runtime" in job.error.message
 
 
 @pytest.mark.parametrize(
@@ -135,10 +136,10 @@ def test_an_image_without_a_command_fails_with_what_to_do(create: Any, wait: Any
             "output_uri_prefix",
         ),
         (
-            [{"replica_count": 1, "python_package_spec": {"python_module": "m"}}],
+            [{"replica_count": 1, "python_package_spec": {"executor_image_uri": "image", "python_module": "m"}}],
             {},
-            "MethodNotImplemented",
-            "python_package_spec",
+            "InvalidArgument",
+            r"worker_pool_specs\[0\].python_package_spec.package_uris is required",
         ),
     ],
 )
@@ -147,6 +148,24 @@ def test_a_job_that_cannot_run_is_refused(
 ) -> None:
     with pytest.raises(getattr(exceptions, error), match=reason):
         create(*pools, **spec)
+
+
+def test_a_python_package_is_installed_apart_and_its_module_run(
+    create: Any, wait: Any, vertex: lifecycle.Running, bucket: str, wheel: Path, tmp_path: Path
+) -> None:
+    shutil.copy(wheel, vertex.home / "buckets" / bucket)
+    package = {
+        "executor_image_uri": "python:3.11",
+        "package_uris": [f"gs://{bucket}/{wheel.name}"],
+        "python_module": "trainer.task",
+        "args": [str(tmp_path / "written"), "--rate", "a b"],
+    }
+    pool = {"machine_spec": {"machine_type": "n1-standard-4"}, "replica_count": 1, "python_package_spec": package}
+    job = wait(create(pool).name)
+    assert job.state.name == "JOB_STATE_SUCCEEDED", job.error
+    file, _, arguments = (tmp_path / "written").read_text().partition(" ")
+    assert Path(file).is_relative_to(vertex.home / "tasks")
+    assert arguments == "--rate a b"
 
 
 def test_flex_start_may_wait(create: Any, wait: Any) -> None:
