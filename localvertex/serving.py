@@ -8,6 +8,7 @@ import asyncio
 import logging
 import re
 import shutil
+import signal
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ from typing import Any
 
 import aiohttp
 
-from .api import ApiError, enum_name
+from .api import ApiError, enum_name, invalid
 from .environment import logs_folder
-from .processes import Command, child_environment, run
+from .processes import Command, child_environment, run, signal_group
 from .projects import remember_project
 from .vertex import Vertex
 
@@ -102,6 +103,35 @@ class Serving:
             raise ApiError("UNAVAILABLE", f"DeployedModel {deployed_id} is not served.")
         return await replica.predict(body, content_type, timeout_seconds)
 
+    async def kill(self, endpoint: str, deployed_id: str = "") -> str:
+        """Kills the process of a deployed model, as a crash would end it, and returns when it has ended.
+
+        Args:
+            endpoint: Resource name or id of the endpoint.
+            deployed_id: Id of the deployed model; it may be left out where there is one.
+
+        Returns:
+            Id of the deployed model.
+
+        Raises:
+            ApiError: NOT_FOUND if it is not served, INVALID_ARGUMENT if it has to be named,
+                FAILED_PRECONDITION if its process is down.
+        """
+        served = {
+            deployed: replica
+            for (name, deployed), replica in self._replicas.items()
+            if endpoint in (name, name.rsplit("/", 1)[1])
+        }
+        if deployed_id not in served and (deployed_id or not served):
+            what = f"DeployedModel {deployed_id} of the endpoint" if deployed_id else "The endpoint"
+            names = ", ".join(sorted(f"{deployed} of {name}" for name, deployed in self._replicas)) or "none"
+            raise ApiError("NOT_FOUND", f"{what} {endpoint!r} is not served. Deployed models that are: {names}.")
+        if not deployed_id and len(served) > 1:
+            raise invalid(f"The endpoint {endpoint!r} has the deployed models {', '.join(sorted(served))}: name one.")
+        deployed_id = deployed_id or next(iter(served))
+        await served[deployed_id].kill()
+        return deployed_id
+
     def resume(self) -> None:
         """Serves again what was deployed when the server last ended."""
         for endpoint in self._vertex.store.all("Endpoint"):
@@ -154,6 +184,7 @@ class _Replica:
         self.watcher: asyncio.Task[None] | None = None
         self._container, self._session, self._free_port = container, session, free_port
         self._process: asyncio.Task[int] | None = None
+        self._group = 0  # of the process, when it has started
         self._ready = False
         self._tried = asyncio.Event()  # set when the first start has succeeded or failed
         self._requests = 0
@@ -177,7 +208,10 @@ class _Replica:
         log_start = self._container.log.stat().st_size if self._container.log.exists() else 0
         for _ in range(_PORT_ATTEMPTS):
             self.port = self._free_port()
-            process = self._process = asyncio.create_task(run(self._container.command(self.port)))
+            self._group = 0
+            process = self._process = asyncio.create_task(
+                run(self._container.command(self.port), started=self._started)
+            )
             self._ready = await self._become_ready(process)
             if self._ready:
                 self._tried.set()
@@ -189,6 +223,16 @@ class _Replica:
         if error := process.exception():
             raise ApiError("FAILED_PRECONDITION", f"Model server can't be started: {error}")
         raise self._failure(f"Model server exited unexpectedly with status {process.result()}", log_start)
+
+    def _started(self, group: int) -> None:
+        self._group = group
+
+    async def kill(self) -> None:
+        """Kills the process and waits until it has ended (see `Serving.kill`)."""
+        if self._process is None or self._process.done() or not self._group:
+            raise ApiError("FAILED_PRECONDITION", f"The process of {self.name} is down already; try again.")
+        signal_group(self._group, signal.SIGKILL)
+        await asyncio.wait([self._process])
 
     async def keep_running(self) -> None:
         """Starts the process when it is down, after a pause that grows as long as it does not get ready."""

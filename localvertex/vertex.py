@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .standing_faults import StandingFaults
 from .store import Store
 from .tasks import Tasks
 
@@ -21,6 +22,7 @@ class Vertex:
         home: Folder of everything that is kept: database, buckets, logs.
         environment: Variables that make a child process's Google clients reach this server.
         private_root: Whether `/gcs` shows the buckets to child processes.
+        faults: What is to go wrong with calls.
     """
 
     home: Path
@@ -28,6 +30,7 @@ class Vertex:
     storage: "Storage"
     environment: dict[str, str]
     private_root: bool
+    faults: StandingFaults = field(default_factory=StandingFaults)
     tasks: Tasks = field(default_factory=Tasks)
     serving: "Serving" = field(init=False)
     pipelines: "PipelineRunner" = field(init=False)
