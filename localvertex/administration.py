@@ -8,6 +8,8 @@ from aiohttp import web
 from . import rest
 from .api import ApiError, invalid
 from .dispatcher import HANDLERS
+from .environment import buckets_folder
+from .renames import RENAMES
 from .storage.service import METHODS as STORAGE_METHODS
 from .vertex import Vertex
 
@@ -34,6 +36,15 @@ async def _answer(vertex: Vertex, request: web.Request) -> Any:
             document = await _document(request)
             deployed_id = await vertex.serving.kill(document.get("endpoint", ""), document.get("deployed_model", ""))
             return {"deployed_model": deployed_id}
+        case "GET", "directory-renames":
+            return {"forbidden": RENAMES.forbidden}
+        case "POST", "directory-renames":
+            before = RENAMES.forbidden
+            if (await _document(request)).get("forbidden"):
+                await RENAMES.forbid(buckets_folder(vertex.home))
+            else:
+                RENAMES.allow()
+            return {"forbidden_before": before}
     raise ApiError("NOT_FOUND", f"{request.method} {request.path} is not known.")
 
 

@@ -89,6 +89,30 @@ def kill_model(endpoint: str, deployed_model: str = "", *, home: Path | None = N
     return _ask(home, "POST", "kill-model", {"endpoint": endpoint, "deployed_model": deployed_model})["deployed_model"]
 
 
+@contextlib.contextmanager
+def forbid_directory_renames(*, home: Path | None = None) -> Iterator[None]:
+    """Has renames of directories in buckets fail with EMFILE in the processes that are started within the block.
+
+    Cloud Storage FUSE refuses them so. At the end it is as it was before.
+    """
+    before = set_directory_renames(forbidden=True, home=home)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(LifecycleError):  # it ends with the server
+            set_directory_renames(forbidden=before, home=home)
+
+
+def set_directory_renames(*, forbidden: bool, home: Path | None = None) -> bool:
+    """Forbids or allows renames of directories in buckets, and returns whether they were forbidden before."""
+    return _ask(home, "POST", "directory-renames", {"forbidden": forbidden})["forbidden_before"]
+
+
+def directory_renames_forbidden(*, home: Path | None = None) -> bool:
+    """Whether renames of directories in buckets are forbidden."""
+    return _ask(home, "GET", "directory-renames")["forbidden"]
+
+
 def _ask(home: Path | None, method: str, path: str, document: Any = None) -> Any:
     home = home or environment.home()
     running = lifecycle.status(home)

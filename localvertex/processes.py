@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .execution.outcome import TaskError
 from .names import new_id
+from .renames import RENAMES
 from .vertex import Vertex
 
 _GRACE_SECONDS = 5.0
@@ -121,7 +122,7 @@ async def _start(command: Command, mark: str) -> asyncio.subprocess.Process:
     command.log.parent.mkdir(parents=True, exist_ok=True)
     with command.log.open("ab") as log:
         try:
-            return await asyncio.create_subprocess_exec(
+            return await RENAMES.start(
                 *command.arguments,
                 env={**command.environment, _MARK_VARIABLE: mark},
                 cwd=command.folder,

@@ -1,5 +1,6 @@
 """`seatrial local faults`: what goes wrong in the local Vertex AI, on demand."""
 
+import enum
 import json
 from typing import Annotated, Any
 
@@ -47,7 +48,7 @@ def add(
 def list_faults(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False) -> None:
     """List the faults in force, with how many calls each has seen and hit."""
     with explained():
-        faults = injection.listed()
+        faults, forbidden = injection.listed(), injection.directory_renames_forbidden()
     if as_json:
         print(json.dumps(faults))
         return
@@ -56,6 +57,8 @@ def list_faults(as_json: Annotated[bool, typer.Option("--json", help="Print a JS
     for fault in faults:
         table.add_row(fault["id"], fault["method"], _what(fault), _calls(fault), str(fault["seen"]), str(fault["hit"]))
     Console(highlight=False).print(table if faults else "no faults")
+    if forbidden:
+        print("renames of directories are forbidden")
 
 
 @faults_app.command()
@@ -75,6 +78,18 @@ def kill_model(
     """Kill the process of a deployed model; it is started again."""
     with explained():
         print(f"killed {injection.kill_model(endpoint, deployed_model)}")
+
+
+class _Renames(enum.StrEnum):
+    FORBID = "forbid"
+    ALLOW = "allow"
+
+
+@faults_app.command("directory-renames")
+def directory_renames(what: _Renames) -> None:
+    """Have renames of directories in buckets fail in the tasks that start from now on, as Cloud Storage FUSE does."""
+    with explained():
+        injection.set_directory_renames(forbidden=what is _Renames.FORBID)
 
 
 def _what(fault: dict[str, Any]) -> str:

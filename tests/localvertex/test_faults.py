@@ -13,9 +13,10 @@ import pytest
 import requests
 from google.api_core import exceptions
 from google.cloud import aiplatform, storage
-from google.cloud.aiplatform_v1 import Endpoint, EndpointServiceClient
+from google.cloud.aiplatform_v1 import Endpoint, EndpointServiceClient, JobServiceClient
 from hypothesis import given
 from hypothesis import strategies as st
+from kfp import compiler, dsl
 
 from seatrial.localvertex import injection
 from seatrial.localvertex.api import METHODS
@@ -383,3 +384,86 @@ def test_of_several_models_the_one_to_be_killed_is_named(served: aiplatform.Endp
 def test_an_endpoint_that_serves_nothing_has_no_process_to_kill(served: aiplatform.Endpoint) -> None:
     with pytest.raises(LifecycleError, match="is not served. Deployed models that are: "):
         injection.kill_model(served.resource_name)
+
+
+# Renames of directories.
+
+
+def job(*command: str) -> Any:
+    """A custom job that has ended."""
+    client = JobServiceClient(client_options=OPTIONS)
+    pool = {
+        "machine_spec": {"machine_type": "n1-standard-4"},
+        "replica_count": 1,
+        "container_spec": {"image_uri": "image", "command": list(command)},
+    }
+    document = {"display_name": "renames", "job_spec": {"worker_pool_specs": [pool]}}
+    name = client.create_custom_job(parent=PARENT, custom_job=document).name
+    while not (ended := client.get_custom_job(name=name)).end_time:
+        pass  # the call itself waits for the end
+    return ended
+
+
+@pytest.fixture
+def renames_forbidden(vertex: Running) -> Iterator[None]:
+    try:
+        with injection.forbid_directory_renames():
+            yield
+    except LifecycleError as error:
+        pytest.skip(str(error))
+
+
+def test_a_custom_job_cannot_rename_a_directory_of_a_bucket_but_a_file(
+    renames_forbidden: None, vertex: Running, bucket: str
+) -> None:
+    folder = vertex.home / "buckets" / bucket
+    (folder / "full").mkdir()
+    (folder / "full" / "file").touch()
+    there = f"/gcs/{bucket}" if Path(f"/proc/{vertex.pid}/root/gcs/{bucket}").exists() else str(folder)
+    failed = job("mv", f"{there}/full", f"{there}/other")
+    assert failed.state.name == "JOB_STATE_FAILED"
+    assert "exited with a non-zero status of 1" in failed.error.message
+    assert "Too many open files" in failed.error.message
+    assert job("mv", f"{there}/full/file", f"{there}/file").state.name == "JOB_STATE_SUCCEEDED"
+    assert sorted(os.listdir(folder)) == ["file", "full"]
+    assert "status of 7" in job("sh", "-c", "exit 7").error.message
+
+
+def test_a_directory_that_is_an_output_of_a_pipeline_task_cannot_be_renamed(
+    renames_forbidden: None, vertex: Running, bucket: str, tmp_path: Path
+) -> None:
+    @dsl.component
+    def renames(output: dsl.Output[dsl.Artifact]) -> str:  # type: ignore[valid-type]
+        import os
+
+        os.makedirs(f"{output.path}/new/below")
+        try:
+            os.rename(f"{output.path}/new", f"{output.path}/ready")
+        except OSError as error:
+            return os.strerror(error.errno)
+        return "renamed"
+
+    compiler.Compiler().compile(renames, str(tmp_path / "pipeline.yaml"))
+    submitted = aiplatform.PipelineJob(
+        display_name="renames", template_path=str(tmp_path / "pipeline.yaml"), pipeline_root=f"gs://{bucket}/root"
+    )
+    submitted.submit()
+    while not submitted.done():
+        time.sleep(0.05)
+    executions = [dict(task.execution.metadata) for task in submitted.task_details]
+    outputs = {metadata["output:Output"] for metadata in executions if "output:Output" in metadata}
+    assert outputs == {"Too many open files"}
+
+
+def test_renames_are_as_before_when_the_block_has_ended(vertex: Running, bucket: str) -> None:
+    try:
+        with injection.forbid_directory_renames():
+            with injection.forbid_directory_renames():
+                assert injection.directory_renames_forbidden()
+            assert injection.directory_renames_forbidden()
+    except LifecycleError as error:
+        pytest.skip(str(error))
+    assert not injection.directory_renames_forbidden()
+    folder = vertex.home / "buckets" / bucket
+    (folder / "full" / "below").mkdir(parents=True)
+    assert job("mv", str(folder / "full"), str(folder / "other")).state.name == "JOB_STATE_SUCCEEDED"

@@ -29,7 +29,9 @@ def faults(vertex: Running) -> Iterator[Call]:
     injection.clear(home=vertex.home)
 
 
-@pytest.mark.parametrize("command", [[], ["add"], ["list"], ["clear"], ["kill-model"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [[], ["add"], ["list"], ["clear"], ["kill-model"], ["directory-renames"]], ids=" ".join
+)
 def test_every_command_explains_itself(faults: Call, command: list[str]) -> None:
     finished = faults(*command, "-h")
     assert finished.returncode == 0
@@ -64,6 +66,16 @@ def test_options_say_what_goes_wrong(faults: Call, arguments: list[str], listed:
     assert fault["id"] == identity
     assert {name: fault[name] for name in listed} == listed
     assert faults("clear", identity).returncode == 0
+
+
+def test_renames_of_directories_are_forbidden_until_they_are_allowed(faults: Call) -> None:
+    if (finished := faults("directory-renames", "forbid")).returncode:
+        assert "cannot be forbidden" in finished.stderr
+        pytest.skip(finished.stderr)
+    assert faults("list").stdout == "no faults\nrenames of directories are forbidden\n"
+    assert faults("directory-renames", "allow").returncode == 0
+    assert faults("list").stdout == "no faults\n"
+    assert faults("directory-renames", "perhaps").returncode == 2
 
 
 @pytest.mark.parametrize(
