@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kfp import compiler, dsl
 
-from seatrial.localvertex import injection
+from seatrial.localvertex import injection, lifecycle
 from seatrial.localvertex.api import METHODS
 from seatrial.localvertex.dispatcher import HANDLERS
 from seatrial.localvertex.environment import HOME_VARIABLE
@@ -247,6 +247,18 @@ def test_where_no_server_runs_there_are_no_faults(tmp_path: Path) -> None:
         injection.listed(home=tmp_path)
 
 
+def test_faults_end_with_their_server(tmp_path: Path) -> None:
+    lifecycle.start(tmp_path, ephemeral=False)
+    try:
+        with inject(Fault(CREATE), home=tmp_path) as injected:
+            lifecycle.stop(tmp_path)
+            lifecycle.start(tmp_path, ephemeral=False)
+            assert injection.listed(home=tmp_path) == []
+        assert (injected.seen, injected.hit) == (0, 0)
+    finally:
+        lifecycle.stop(tmp_path)
+
+
 # Cloud Storage.
 
 
@@ -349,11 +361,19 @@ def deploy(endpoint: aiplatform.Endpoint) -> str:
     return next(deployed.id for deployed in endpoint.list_models() if deployed.display_name == name)
 
 
+def test_a_fault_of_a_call_that_starts_an_operation_leaves_the_operation_alone(served: aiplatform.Endpoint) -> None:
+    fault = Fault("EndpointService.DeployModel", "drop", "after")
+    with inject(fault) as injected, pytest.raises(exceptions.ServiceUnavailable):
+        deploy(served)
+    assert injected.hit == 1
+    assert predict_when_ready(served) == ["x"]
+
+
 def predict_when_ready(endpoint: aiplatform.Endpoint) -> list[str]:
     while True:
         try:
             return endpoint.predict(["x"]).predictions
-        except exceptions.ServiceUnavailable:
+        except (exceptions.ServiceUnavailable, exceptions.FailedPrecondition):  # not deployed yet
             time.sleep(0.05)
 
 
