@@ -18,6 +18,22 @@ from google.protobuf.message import Message
 
 SNAPSHOT = Path(__file__).with_name("api.binpb")
 VERTEX = "google.cloud.aiplatform.v1"
+_HTTP_STATUS = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "OUT_OF_RANGE": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "ABORTED": 409,
+    "ALREADY_EXISTS": 409,
+    "RESOURCE_EXHAUSTED": 429,
+    "CANCELLED": 499,
+    "INTERNAL": 500,
+    "UNIMPLEMENTED": 501,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
 
 
 class ApiError(Exception):
@@ -37,6 +53,11 @@ class ApiError(Exception):
 def invalid(message: str) -> ApiError:
     """An INVALID_ARGUMENT error."""
     return ApiError("INVALID_ARGUMENT", message)
+
+
+def http_status(error: ApiError) -> int:
+    """The HTTP status that stands for an error's code."""
+    return _HTTP_STATUS.get(error.code.name, 500)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import grpc
 from .api import METHODS, ApiError, Method
 from .operations import OPERATION
 from .projects import project_id
+from .standing_faults import DroppedError
 from .vertex import Vertex
 
 _logger = logging.getLogger(__name__)
@@ -48,14 +49,16 @@ async def dispatch(vertex: Vertex, method: Method, request: Any, patience: float
 
     Raises:
         ApiError: The error for the client; UNIMPLEMENTED with the method's name where nothing is emulated.
+        DroppedError: If a fault takes the answer away.
     """
     handler = HANDLERS.get(method.key)
     if handler is None:
         raise ApiError("UNIMPLEMENTED", f"{method.path[1:]} is not emulated by the local Vertex AI.")
     _use_project_ids(vertex, request)
     try:
-        response = await handler(vertex, request)
-    except ApiError:
+        async with vertex.faults.around(method.key):
+            response = await handler(vertex, request)
+    except (ApiError, DroppedError):
         raise
     except Exception as error:
         _logger.exception("%s", method.path)
@@ -97,10 +100,15 @@ def _with_project_id(vertex: Vertex, field: str, text: str) -> str:
 
 
 class GrpcHandler(grpc.GenericRpcHandler):
-    """The gRPC face: one handler for the methods of all services."""
+    """The gRPC face: one handler for the methods of all services.
 
-    def __init__(self, vertex: Vertex) -> None:
-        self._vertex = vertex
+    Args:
+        vertex: The emulator.
+        drop: Breaks the connection of the caller that gRPC calls so: "ipv4:127.0.0.1:PORT".
+    """
+
+    def __init__(self, vertex: Vertex, drop: Callable[[str], None]) -> None:
+        self._vertex, self._drop = vertex, drop
 
     def service(self, handler_call_details: Any) -> Any:
         """Finds the method that a call names (`grpc.GenericRpcHandler`)."""
@@ -131,6 +139,9 @@ class GrpcHandler(grpc.GenericRpcHandler):
             return await dispatch(self._vertex, method, request, patience)
         except ApiError as error:
             await context.abort(error.code, error.message)
+        except DroppedError:
+            self._drop(context.peer())
+            await context.abort(grpc.StatusCode.UNAVAILABLE)  # nobody hears it
 
     async def _refuse(self, method: Method, _: Any, context: grpc.aio.ServicerContext) -> None:
         await context.abort(

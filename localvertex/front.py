@@ -70,6 +70,7 @@ class Front:
         self._proxies = getproxies_environment()
         self._listener: socket.socket | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._clients: dict[int, _Side] = {}  # by the port from which the gRPC or HTTP server gets what they send
         self._leases = 0
 
     @property
@@ -96,6 +97,11 @@ class Front:
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def drop(self, port: int) -> None:
+        """Breaks the connection of a client, which a server behind this one knows by the port it comes from."""
+        if port in self._clients:
+            self._clients[port].transport.abort()
 
     def _accept(self) -> None:
         if self._listener is None:
@@ -183,7 +189,12 @@ class Front:
             protocol = side.transport.get_extra_info("ssl_object").selected_alpn_protocol()
             port = self._grpc_port if protocol == "h2" else self._http_port
             with await _reach(_LOOPBACK, port) as backend:
-                await _join(side, backend)
+                own_port = backend.transport.get_extra_info("sockname")[1]
+                self._clients[own_port] = side
+                try:
+                    await _join(side, backend)
+                finally:
+                    del self._clients[own_port]
 
     async def _answer(self, client: socket.socket, line: bytes) -> None:
         with await _reach(_LOOPBACK, self._http_port) as backend, await _take_over(client) as side:

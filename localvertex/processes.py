@@ -7,12 +7,13 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .execution.outcome import TaskError
 from .names import new_id
+from .renames import RENAMES
 from .vertex import Vertex
 
 _GRACE_SECONDS = 5.0
@@ -73,8 +74,15 @@ def private_folders(vertex: Vertex) -> Path:
     return vertex.home / "tasks"
 
 
-async def run(command: Command, timeout_seconds: float | None = None) -> int:
+async def run(
+    command: Command, timeout_seconds: float | None = None, *, started: Callable[[int], None] | None = None
+) -> int:
     """Runs a command to its end; when this is cancelled or the time is over, its processes are ended first.
+
+    Args:
+        command: What to run.
+        timeout_seconds: After how long it is ended.
+        started: Called with the number of its process, which leads a group of that number.
 
     Returns:
         The exit status; 128 and the signal's number after a signal, as a shell reports it.
@@ -85,6 +93,8 @@ async def run(command: Command, timeout_seconds: float | None = None) -> int:
     """
     mark = new_id()
     process = await _start(command, mark)
+    if started is not None:
+        started(process.pid)
     try:
         async with asyncio.timeout(timeout_seconds):
             status = await process.wait()
@@ -99,7 +109,7 @@ async def _start(command: Command, mark: str) -> asyncio.subprocess.Process:
     command.log.parent.mkdir(parents=True, exist_ok=True)
     with command.log.open("ab") as log:
         try:
-            return await asyncio.create_subprocess_exec(
+            return await RENAMES.start(
                 *command.arguments,
                 env={**command.environment, _MARK_VARIABLE: mark},
                 cwd=command.folder,
@@ -120,7 +130,7 @@ async def _start(command: Command, mark: str) -> asyncio.subprocess.Process:
 async def _terminate(process: asyncio.subprocess.Process, mark: str) -> None:
     """Ends a process and its descendants: politely, then by force."""
     descendants = _descendants(process.pid)  # also those that have overwritten their environment, as setproctitle does
-    _signal_group(process.pid, signal.SIGTERM)
+    signal_group(process.pid, signal.SIGTERM)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_GRACE_SECONDS):
             await process.wait()
@@ -130,13 +140,14 @@ async def _terminate(process: asyncio.subprocess.Process, mark: str) -> None:
 
 def _kill_rest(group: int, processes: Iterable[int]) -> None:
     """Ends what is left of a process: its group, and processes in sessions of their own."""
-    _signal_group(group, signal.SIGKILL)
+    signal_group(group, signal.SIGKILL)
     for process in processes:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(process, signal.SIGKILL)
 
 
-def _signal_group(group: int, number: signal.Signals) -> None:
+def signal_group(group: int, number: signal.Signals) -> None:
+    """Sends a signal to a process and those it has started; they may have ended."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 

@@ -11,29 +11,13 @@ from urllib.parse import unquote
 from aiohttp import web
 from google.protobuf import struct_pb2
 
-from .api import METHODS, ApiError, Method, from_dict, invalid, to_dict
+from .api import METHODS, ApiError, Method, from_dict, http_status, invalid, to_dict
 from .dispatcher import dispatch
 from .vertex import Vertex
 
 _PATIENCE_SECONDS = 15.0
 _HTTP_BODY = "google.api.HttpBody"
 _VARIABLE = re.compile(r"\{([\w.]+)(?:=([^}]*))?\}")
-_HTTP_STATUS = {
-    "INVALID_ARGUMENT": 400,
-    "FAILED_PRECONDITION": 400,
-    "OUT_OF_RANGE": 400,
-    "UNAUTHENTICATED": 401,
-    "PERMISSION_DENIED": 403,
-    "NOT_FOUND": 404,
-    "ABORTED": 409,
-    "ALREADY_EXISTS": 409,
-    "RESOURCE_EXHAUSTED": 429,
-    "CANCELLED": 499,
-    "INTERNAL": 500,
-    "UNIMPLEMENTED": 501,
-    "UNAVAILABLE": 503,
-    "DEADLINE_EXCEEDED": 504,
-}
 
 
 @dataclass(frozen=True)
@@ -61,7 +45,7 @@ async def handle(vertex: Vertex, request: web.Request) -> web.Response:
 
 def error_response(error: ApiError) -> web.Response:
     """An error in the form that Google's JSON APIs give it."""
-    status = _HTTP_STATUS.get(error.code.name, 500)
+    status = http_status(error)
     body = {"error": {"code": status, "message": error.message, "status": error.code.name}}
     return web.json_response(body, status=status)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 from aiohttp import web
 
-from . import operations, rest
+from . import administration, operations, rest
 from .api import ApiError
 from .certificates import Certificates
 from .dispatcher import GrpcHandler
@@ -32,6 +32,7 @@ from .runtimes.process import ProcessRuntime
 from .services import endpoints, jobs, metadata, models, pipelines, projects, tensorboards  # noqa: F401 (registers)
 from .services import operations as operations_service  # noqa: F401 (registers)
 from .serving import Serving
+from .standing_faults import DroppedError, StandingFaults
 from .storage.service import Storage
 from .store import Store
 from .vertex import Vertex
@@ -75,7 +76,7 @@ class Server:
         """Serves until a signal or, when ephemeral, the end of the last lease."""
         self._vertex = vertex = self._build()
         grpc_server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
-        grpc_server.add_generic_rpc_handlers((GrpcHandler(vertex),))
+        grpc_server.add_generic_rpc_handlers((GrpcHandler(vertex, self._drop),))
         grpc_port = grpc_server.add_insecure_port("127.0.0.1:0")
         await grpc_server.start()
         http_runner, http_port = await _start_http(self._handle)
@@ -89,6 +90,7 @@ class Server:
         if self._ephemeral:
             asyncio.get_running_loop().call_later(_SECONDS_UNTIL_FIRST_LEASE, self._stop_unless_leased)
         await self._stop.wait()
+        vertex.faults.clear()  # or else the calls that they delay would delay the end
         # All at once: each ends its processes politely, and the supervisor's patience is for the whole.
         await asyncio.gather(vertex.pipelines.close(), vertex.serving.close(), vertex.tasks.close())
         await self._front.close()
@@ -101,8 +103,9 @@ class Server:
     def _build(self) -> Vertex:
         store = Store(self._home / "vertex.sqlite")
         number = remember_project(store, DEFAULT_PROJECT)
-        storage = Storage(buckets_folder(self._home), self._home / "storage.sqlite", number)
-        vertex = Vertex(self._home, store, storage, environment={}, private_root=self._private_root)
+        faults = StandingFaults()
+        storage = Storage(buckets_folder(self._home), self._home / "storage.sqlite", number, faults)
+        vertex = Vertex(self._home, store, storage, environment={}, private_root=self._private_root, faults=faults)
         vertex.runtime = _RUNTIMES[self._runtime](vertex)
         vertex.serving = Serving(vertex)
         vertex.pipelines = PipelineRunner(vertex)
@@ -127,7 +130,19 @@ class Server:
         self._front.stop_listening()  # a lease that is granted from here on would be broken
         self._stop.set()
 
+    def _drop(self, peer: str) -> None:
+        """Breaks the connection of a client, whose name at the gRPC server ends with a port of the front."""
+        self._front.drop(int(peer.rpartition(":")[2]))
+
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._route(request)
+        except DroppedError:
+            if request.transport:
+                request.transport.abort()
+            return web.Response()  # nobody hears it
+
+    async def _route(self, request: web.Request) -> web.StreamResponse:
         host = request.host.rpartition(":")[0] or request.host
         if host == _STORAGE_HOST:
             return await self._vertex.storage.handle(request)
@@ -138,6 +153,8 @@ class Server:
         return rest.error_response(ApiError("NOT_FOUND", f"{host} has nothing here."))
 
     async def _handle_local(self, request: web.Request) -> web.Response:
+        if request.path.startswith("/local/") and any(header in request.headers for header in _BROWSER_HEADERS):
+            return rest.error_response(ApiError("PERMISSION_DENIED", "Web pages may not ask for this."))
         match request.method, request.path:
             case "POST", "/token":
                 return web.json_response({"access_token": "local", "token_type": "Bearer", "expires_in": 3600})
@@ -150,14 +167,12 @@ class Server:
                     }
                 )
             case "POST", "/local/persist":
-                if any(header in request.headers for header in _BROWSER_HEADERS):
-                    return web.json_response({"error": "Web pages may not ask for this."}, status=403)
                 if self._stop.is_set():
                     return web.json_response({"error": "The server is stopping."}, status=503)
                 self._ephemeral = False
                 write_server_file(self._home, port=self._port, ephemeral=False, runtime=self._runtime)
                 return web.json_response({})
-        return rest.error_response(ApiError("NOT_FOUND", f"{request.method} {request.path} is not known."))
+        return await administration.handle(self._vertex, request)
 
 
 async def _start_http(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> tuple[web.AppRunner, int]:

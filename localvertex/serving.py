@@ -13,10 +13,10 @@ from typing import Any
 
 import aiohttp
 
-from .api import ApiError, enum_name
+from .api import ApiError, enum_name, invalid
 from .environment import logs_folder
 from .projects import remember_project
-from .runtimes.container import Container, Limits, expand, limits_of_machine
+from .runtimes.container import Container, Kill, Limits, expand, limits_of_machine
 from .vertex import Vertex
 
 _logger = logging.getLogger(__name__)
@@ -98,6 +98,35 @@ class Serving:
             raise ApiError("UNAVAILABLE", f"DeployedModel {deployed_id} is not served.")
         return await replica.predict(body, content_type, timeout_seconds)
 
+    async def kill(self, endpoint: str, deployed_id: str = "") -> str:
+        """Kills the process of a deployed model, as a crash would end it, and returns when it has ended.
+
+        Args:
+            endpoint: Resource name or id of the endpoint.
+            deployed_id: Id of the deployed model; it may be left out where there is one.
+
+        Returns:
+            Id of the deployed model.
+
+        Raises:
+            ApiError: NOT_FOUND if it is not served, INVALID_ARGUMENT if it has to be named,
+                FAILED_PRECONDITION if its process is down.
+        """
+        served = {
+            deployed: replica
+            for (name, deployed), replica in self._replicas.items()
+            if endpoint in (name, name.rsplit("/", 1)[1])
+        }
+        if deployed_id not in served and (deployed_id or not served):
+            what = f"DeployedModel {deployed_id} of the endpoint" if deployed_id else "The endpoint"
+            names = ", ".join(sorted(f"{deployed} of {name}" for name, deployed in self._replicas)) or "none"
+            raise ApiError("NOT_FOUND", f"{what} {endpoint!r} is not served. Deployed models that are: {names}.")
+        if not deployed_id and len(served) > 1:
+            raise invalid(f"The endpoint {endpoint!r} has the deployed models {', '.join(sorted(served))}: name one.")
+        deployed_id = deployed_id or next(iter(served))
+        await served[deployed_id].kill()
+        return deployed_id
+
     def resume(self) -> None:
         """Serves again what was deployed when the server last ended."""
         for endpoint in self._vertex.store.all("Endpoint"):
@@ -150,6 +179,7 @@ class _Replica:
         self.watcher: asyncio.Task[None] | None = None
         self._container, self._session, self._free_port = container, session, free_port
         self._process: asyncio.Task[int] | None = None
+        self._kill: Kill | None = None  # when it has started
         self._ready = False
         self._tried = asyncio.Event()  # set when the first start has succeeded or failed
         self._requests = 0
@@ -173,7 +203,8 @@ class _Replica:
         log_start = self._container.log.stat().st_size if self._container.log.exists() else 0
         for _ in range(_PORT_ATTEMPTS):
             self.port = self._free_port()
-            process = self._process = asyncio.create_task(self._container.run(self.port))
+            self._kill = None
+            process = self._process = asyncio.create_task(self._container.run(self.port, self._started))
             self._ready = await self._become_ready(process)
             if self._ready:
                 self._tried.set()
@@ -185,6 +216,16 @@ class _Replica:
         if error := process.exception():
             raise ApiError("FAILED_PRECONDITION", f"Model server can't be started: {error}")
         raise self._failure(f"Model server exited unexpectedly with status {process.result()}", log_start)
+
+    def _started(self, kill: Kill) -> None:
+        self._kill = kill
+
+    async def kill(self) -> None:
+        """Kills the process and waits until it has ended (see `Serving.kill`)."""
+        if self._process is None or self._process.done() or self._kill is None:
+            raise ApiError("FAILED_PRECONDITION", f"The process of {self.name} is down already; try again.")
+        await self._kill()
+        await asyncio.wait([self._process])
 
     async def keep_running(self) -> None:
         """Starts the process when it is down, after a pause that grows as long as it does not get ready."""
@@ -321,7 +362,7 @@ class _Container:
         name = f"{self.variables['AIP_ENDPOINT_ID']}-{self.deployed_id}.log"
         return logs_folder(self.vertex.home) / "endpoints" / name
 
-    async def run(self, port: int) -> int:
+    async def run(self, port: int, started: Callable[[Kill], None]) -> int:
         """Runs the container, whose command may refer to variables as `$(NAME)`, and returns its exit status."""
         variables = {**self.variables, "AIP_HTTP_PORT": str(port), "SEATRIAL_HTTP_HOST": _HOST}
         for variable in self.spec.env:
@@ -334,7 +375,7 @@ class _Container:
             log=self.log,
             limits=self.limits,
         )
-        return await self.vertex.runtime.run(container)
+        return await self.vertex.runtime.run(container, started)
 
 
 def _container(vertex: Vertex, endpoint: str, deployed: Any, version: Any) -> _Container:

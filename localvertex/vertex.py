@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .standing_faults import StandingFaults
 from .store import Store
 from .tasks import Tasks
 
@@ -23,6 +24,7 @@ class Vertex:
         environment: Variables that make a child process's Google clients reach this server.
         private_root: Whether `/gcs` shows the buckets to what runs here.
         runtime: Runs the containers of tasks, custom jobs and deployed models.
+        faults: What is to go wrong with calls.
     """
 
     home: Path
@@ -30,6 +32,7 @@ class Vertex:
     storage: "Storage"
     environment: dict[str, str]
     private_root: bool
+    faults: StandingFaults = field(default_factory=StandingFaults)
     tasks: Tasks = field(default_factory=Tasks)
     runtime: "Runtime" = field(init=False)
     serving: "Serving" = field(init=False)

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from .faults import faults_app
 from .local import WHERE, Runtime, local_app, local_vertex, task_logs
 from .templates import (
     UsageError,
@@ -28,6 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+local_app.add_typer(faults_app, name="faults")
 app.add_typer(local_app, name="local")
 _console = Console(stderr=True, highlight=False, soft_wrap=True)
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..localvertex import injection as injection  # which `faults.py` has from here
 from ..localvertex import lifecycle
 from ..localvertex.environment import buckets_folder, home, logs_folder
 from ..localvertex.files import locked
@@ -47,7 +48,7 @@ def local_vertex(runtime: RuntimeName | None = None) -> Iterator[lifecycle.Runni
     Raises:
         UsageError: If it cannot be started.
     """
-    with _explained(), lifecycle.lease(home(), runtime=runtime) as running:
+    with explained(), lifecycle.lease(home(), runtime=runtime) as running:
         os.environ.update(running.environment)
         ensure_bucket(_PIPELINE_BUCKET)
         yield running
@@ -88,7 +89,7 @@ def task_logs(job: str, task: str | None) -> list[Path]:
 @local_app.command()
 def start(runtime: Runtime = None) -> None:
     """Start the local Vertex AI; it runs until `seatrial local stop`."""
-    with _explained():
+    with explained():
         running = lifecycle.start(home(), ephemeral=False, runtime=runtime)
     print(f"listening on 127.0.0.1:{running.port}, state in {running.home}")
 
@@ -96,14 +97,14 @@ def start(runtime: Runtime = None) -> None:
 @local_app.command()
 def stop() -> None:
     """Stop the local Vertex AI; its state stays on disk."""
-    with _explained():
+    with explained():
         print("stopped" if lifecycle.stop(home()) else "it was not running")
 
 
 @local_app.command()
 def status() -> None:
     """Say whether the local Vertex AI runs, and where; exit 1 if it does not."""
-    with _explained():
+    with explained():
         running = lifecycle.status(home())
     if running is None:
         print(f"not running, state in {home()}")
@@ -116,7 +117,7 @@ def status() -> None:
 @local_app.command()
 def env() -> None:
     """Print the variables with which Google's clients reach it: eval "$(seatrial local env)"."""
-    with _explained():
+    with explained():
         running = lifecycle.status(home())
     if running is None:
         raise UsageError("The local Vertex AI does not run. Start it with `seatrial local start`.")
@@ -147,7 +148,12 @@ def _run_to_its_end(command: list[str]) -> int:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
+    """Makes what is wrong with the local Vertex AI an error that the command shows.
+
+    Raises:
+        UsageError: If the block raises `LifecycleError`.
+    """
     try:
         yield
     except lifecycle.LifecycleError as error:

@@ -1,13 +1,14 @@
 """What the engines of tasks, custom jobs and served models ask a runtime for: run this container."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..names import RuntimeName
 
+Kill = Callable[[], Awaitable[object]]
 _REFERENCE = re.compile(r"\$\$|\$\(([\w.-]+)\)")
 
 
@@ -57,8 +58,12 @@ class Runtime(Protocol):
 
     name: RuntimeName
 
-    async def run(self, container: Container) -> int:
+    async def run(self, container: Container, started: Callable[[Kill], None] = lambda _: None) -> int:
         """Runs a container to its end; when this is cancelled, the container is ended first.
+
+        Args:
+            container: What to run.
+            started: Called when it has started, with what kills it as a crash would end it.
 
         Returns:
             Its exit status; 128 and the signal's number after a signal.

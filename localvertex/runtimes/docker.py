@@ -6,7 +6,8 @@ The client is driven, not the engine's API: it knows the user's contexts, DOCKER
 import asyncio
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from ..environment import buckets_folder
@@ -15,7 +16,7 @@ from ..execution.outcome import TaskError
 from ..names import RuntimeName, new_id
 from ..processes import Command, private_folder, run
 from ..vertex import Vertex
-from .container import Container, Limits
+from .container import Container, Kill, Limits
 from .engine import HOME_LABEL, find_engine, will_have_containers
 
 _SHOWN_AT = "/run/seatrial"
@@ -41,7 +42,7 @@ class DockerRuntime:
         self._vertex, self._engine = vertex, find_engine()
         will_have_containers(vertex.home)
 
-    async def run(self, container: Container) -> int:
+    async def run(self, container: Container, started: Callable[[Kill], None] = lambda _: None) -> int:
         """See `Runtime.run`."""
         name = f"seatrial-{new_id()}"
         async with private_folder(self._vertex) as folder:
@@ -49,7 +50,8 @@ class DockerRuntime:
             log_start = _note(container.log, "WARNING", self._warnings(container.limits))
             try:
                 # Its exit code may be the client's as well as the container's: only the container's state is true.
-                await run(Command(client, os.environ, folder, container.log))
+                command = Command(client, os.environ, folder, container.log)
+                await run(command, started=lambda _: started(partial(_docker, "kill", name)))
                 return await _exit_code(name, container, log_start)
             finally:
                 # The client passes SIGTERM on to the container. What outlives that, or the client, ends here.

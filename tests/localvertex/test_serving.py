@@ -185,6 +185,19 @@ def test_a_model_server_that_ends_is_started_again_and_unavailable_meanwhile(tmp
     run(check())
 
 
+def test_a_model_server_that_is_killed_is_started_again_and_cannot_be_killed_before(tmp_path: Path):
+    async def check() -> None:
+        async with serving(tmp_path) as served:
+            await served.start(ENDPOINT, deployed(), model())
+            assert await served.kill("5") == "1"
+            with pytest.raises(ApiError, match="The process of DeployedModel 1 is down already"):
+                await served.kill(ENDPOINT, "1")
+            answer, _ = await predict_when_ready(served)
+            assert answer["predictions"] == ["x"]
+
+    run(check())
+
+
 def test_what_was_deployed_is_served_again_after_a_restart_of_the_server(tmp_path: Path):
     async def check() -> None:
         store = Store(tmp_path / "vertex.sqlite")
