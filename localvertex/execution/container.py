@@ -5,7 +5,7 @@ A task sees what Vertex AI shows it: the executor input, its outputs below the p
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class ContainerTask:
         lineage: The metadata of its run.
         component: Its component.
         inputs: What it takes in.
+        templates: The input parameters whose values are the author's text, not data.
         constants: The values of placeholders such as `{{$.pipeline_job_name}}`.
         folder_uri: `gs://` folder for what it puts out.
         location: Location of the job: projects/PROJECT/locations/LOCATION.
@@ -46,6 +47,7 @@ class ContainerTask:
     lineage: Lineage
     component: Component
     inputs: Values
+    templates: Collection[str]
     constants: Mapping[str, str]
     folder_uri: str
     location: str
@@ -119,7 +121,7 @@ class ContainerTask:
         if is_python_component([*command, *args]):
             executor_input = mount.for_python_component(executor_input)
         lists = [name for name, slot in self.component.artifacts.items() if slot.is_list]
-        placeholders = Placeholders(self.constants, executor_input, mount.path, lists)
+        placeholders = Placeholders(self.constants, executor_input, mount.path, lists, self.templates)
         return Container(
             image=placeholders.in_value(spec["image"]),
             command=placeholders.in_arguments(command),

@@ -6,6 +6,7 @@ for it cannot be had without importing all of kfp, half a second.
 
 import graphlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from ..api import invalid
 
 Json = Mapping[str, Any]
 _SCHEMA_VERSION = "2.1."
+_NAME = re.compile("[a-z0-9][-a-z0-9]{0,127}")
 _MAXIMUM_BACKOFF_SECONDS = 3600.0
 
 
@@ -170,23 +172,59 @@ def read_pipeline(spec: Json) -> Pipeline:
         raise invalid(f"pipeline_spec cannot be read: {error!r}. Compile the pipeline again with KFP 2.") from None
     if pipeline.root.dag is None:
         raise invalid("pipeline_spec.root has no dag.")
+    if not _NAME.fullmatch(pipeline.name):
+        raise invalid(f"pipeline_spec: the name {pipeline.name!r} of the pipeline does not match {_NAME.pattern}.")
     _check_components(pipeline)
     return pipeline
 
 
 def _check_components(pipeline: Pipeline) -> None:
-    for component in (pipeline.root, *pipeline.components.values()):
-        for task in component.dag.tasks if component.dag else ():
+    parts: dict[str, set[str]] = {}
+    for name, component in {"root": pipeline.root, **pipeline.components}.items():
+        tasks = component.dag.tasks if component.dag else ()
+        parts[name] = {task.component for task in tasks}
+        for task in tasks:
             if task.component not in pipeline.components:
                 raise invalid(f"pipeline_spec: task {task.key!r} refers to {task.component!r}, which is no component.")
         if component.dag is not None:
             _check_sources(component, component.dag, pipeline.components)
+            _check_outputs(component.dag, pipeline.components)
+    try:
+        graphlib.TopologicalSorter(parts).prepare()
+    except graphlib.CycleError as error:
+        raise invalid(f"pipeline_spec: a component contains itself: {' in '.join(error.args[1])}.") from None
+
+
+def _check_required(task: Task, component: Component) -> None:
+    """Checks that a task gives its component what it needs; the item of a loop is given by the loop."""
+    given = {*task.parameters, *task.artifacts, *([task.loop.item] if task.loop else [])}
+    needed = [
+        name for name, declared in component.parameters.items() if not (declared.optional or declared.has_default)
+    ]
+    needed += [name for name, slot in component.artifacts.items() if not slot.optional]
+    for name in needed:
+        if name not in given:
+            raise invalid(f"pipeline_spec: task {task.key!r} does not give {name!r}, which {task.component!r} needs.")
+
+
+def _check_outputs(dag: Dag, components: Mapping[str, Component]) -> None:
+    """Checks that each output of a DAG is an output of one of its tasks."""
+    tasks = {task.key: components[task.component] for task in dag.tasks}
+    for outputs, kind in ((dag.output_parameters, "output_parameters"), (dag.output_artifacts, "output_artifacts")):
+        for name, selectors in outputs.items():
+            for selector in selectors:
+                if selector.task not in tasks or selector.output not in getattr(tasks[selector.task], kind):
+                    raise invalid(
+                        f"pipeline_spec: the output {name!r} is to be {selector.output!r} of the task "
+                        f"{selector.task!r}, which is not there."
+                    )
 
 
 def _check_sources(component: Component, dag: Dag, components: Mapping[str, Component]) -> None:
     """Checks that each input of a DAG's tasks comes from an input of the DAG or an output of a task."""
     tasks = {task.key: components[task.component] for task in dag.tasks}
     for task in dag.tasks:
+        _check_required(task, tasks[task.key])
         for name, source in {**task.parameters, **task.artifacts}.items():
             match source:
                 case {"componentInputParameter": given} if given not in component.parameters:
@@ -211,13 +249,16 @@ def _component(component: Json, executors: Json) -> Component:
     label = component.get("executorLabel")
     if label is not None and label not in executors:
         raise invalid(f"pipeline_spec: executorLabel {label!r} is none of deploymentSpec.executors.")
+    executor = executors[label] if label is not None else {}
+    if "container" in executor and not executor["container"].get("image"):
+        raise invalid(f"pipeline_spec: the container of the executor {label!r} has no image.")
     return Component(
         parameters={name: _parameter(parameter) for name, parameter in inputs.get("parameters", {}).items()},
         artifacts={name: _slot(slot) for name, slot in inputs.get("artifacts", {}).items()},
         output_parameters={name: _parameter(parameter) for name, parameter in outputs.get("parameters", {}).items()},
         output_artifacts={name: _slot(slot) for name, slot in outputs.get("artifacts", {}).items()},
         dag=_dag(component["dag"]) if "dag" in component else None,
-        executor=executors[label] if label is not None else {},
+        executor=executor,
     )
 
 

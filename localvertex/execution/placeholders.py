@@ -22,6 +22,8 @@ class Placeholders:
         executor_input: JSON form of an `ExecutorInput`, or of a part of it while a task's inputs are put together.
         path_of: Gives the path at which a task finds a URI's content.
         lists: The input artifacts that are lists.
+        templates: The input parameters whose values the pipeline's author wrote: they may hold placeholders in turn (a
+            worker pool whose arguments hold the executor input). The values of all others are data.
     """
 
     def __init__(
@@ -30,8 +32,10 @@ class Placeholders:
         executor_input: Mapping[str, Any],
         path_of: Callable[[str], str],
         lists: Collection[str] = (),
+        templates: Collection[str] = (),
     ) -> None:
-        self._constants, self._executor_input, self._path_of, self._lists = constants, executor_input, path_of, lists
+        self._constants, self._executor_input, self._path_of = constants, executor_input, path_of
+        self._lists, self._templates = lists, templates
 
     def in_value(self, value: Any) -> Any:
         """Replaces the placeholders in all texts of a JSON value."""
@@ -44,13 +48,8 @@ class Placeholders:
         return value
 
     def in_arguments(self, elements: Sequence[str]) -> list[str]:
-        """Replaces placeholders, IfPresent and Concat in a container's command or arguments.
-
-        A parameter's value may have placeholders of its own (a worker pool whose arguments hold the executor input), so
-        the values of parameters are put in first.
-        """
-        texts = [text for element in elements for text in self._flat(element)]
-        return [self._replace(self._replace(text, only="inputs.parameters")) for text in texts]
+        """Replaces placeholders, IfPresent and Concat in a container's command or arguments."""
+        return [self._replace(text) for element in elements for text in self._flat(element)]
 
     def _flat(self, element: str) -> Iterator[str]:
         if _STRUCTURE.match(element):
@@ -73,16 +72,20 @@ class Placeholders:
         inputs = self._executor_input["inputs"]
         return inputs["parameterValues"].get(name) is not None or name in inputs["artifacts"]
 
-    def _replace(self, text: str, only: str = "") -> str:
+    def _replace(self, text: str, *, within_value: bool = False) -> str:
+        """Replaces the placeholders in a text; in one that came in as a value, only those of the task itself."""
+
         def replacement(match: re.Match[str]) -> str:
             path = [name or key for name, key in _STEP.findall(match["path"])]
-            if only and ".".join(path[:2]) != only:
+            if within_value and not (path == [] or path[0] == "outputs" or path[:2] == ["inputs", "artifacts"]):
                 return match[0]
             try:
                 value = self._look_up(path)
             except (LookupError, TypeError):
                 return match[0]
             result = value if isinstance(value, str) else json.dumps(value)
+            if path[:2] == ["inputs", "parameters"] and path[2] in self._templates:
+                result = self._replace(result, within_value=True)
             for _ in range(int(match["escapes"] or 0)):
                 result = json.dumps(result)[1:-1]
             return result
@@ -113,8 +116,8 @@ class Placeholders:
                 return artifact
             case ["path"]:
                 return self._path_of(artifact["uri"])
-            case ["metadata", key]:
-                return artifact["metadata"].get(key)
+            case ["metadata", key]:  # Google's launcher of imported evaluations knows a missing one by its placeholder
+                return artifact["metadata"][key]
             case [field]:
                 return artifact[field]
         raise LookupError(path)

@@ -23,7 +23,10 @@ from .placeholders import Placeholders
 from .record import JobRecord, TaskRecord
 from .values import from_protobuf, from_struct
 
+# Compute Engine's default service account, after the number of the project.
+_DEFAULT_ACCOUNT = "compute@developer.gserviceaccount.com"
 _logger = logging.getLogger(__name__)
+_DEFAULT = {"runtimeValue": {}}  # a default is as much the author's text as a constant
 _CANCELLED = Outcome("CANCELLED", error="The pipeline job was cancelled.")
 
 
@@ -235,6 +238,7 @@ class PipelineRun:
             lineage=self._lineage,
             component=component,
             inputs=inputs,
+            templates=[name for name in component.parameters if "runtimeValue" in task.parameters.get(name, _DEFAULT)],
             constants=self._task_constants(record, task.key),
             location=location,
             labels={**self._job.labels, "vertex-ai-pipelines-run-billing-id": self._constants["pipeline_job_uuid"]},
@@ -279,7 +283,7 @@ def _job_constants(job: Any) -> dict[str, str]:
         "pipeline_root": job.runtime_config.gcs_output_directory,
         "pipeline_google_cloud_project_id": project,
         "pipeline_google_cloud_location": location,
-        "pipeline_service_account": job.service_account,
+        "pipeline_service_account": job.service_account or f"{project_number(project)}-{_DEFAULT_ACCOUNT}",
         "pipeline_network": job.network,
         "pipeline_encryption_key_name": job.encryption_spec.kms_key_name,
         "pipeline_persistent_resource_id": "",

@@ -116,6 +116,23 @@ def _broken(change: Any) -> dict[str, Any]:
     return spec
 
 
+_COMPONENT_IN_ITSELF = {
+    "dag": {
+        "tasks": {"again": {"componentRef": {"name": "comp-add"}}},
+        "outputs": {
+            "parameters": {
+                "Output": {"valueFromParameter": {"producerSubtask": "again", "outputParameterKey": "Output"}}
+            }
+        },
+    },
+    "outputDefinitions": {"parameters": {"Output": {"parameterType": "NUMBER_INTEGER"}}},
+}
+
+
+def _container(spec: dict[str, Any]) -> Any:
+    return spec["deploymentSpec"]["executors"]["exec-add"]["container"]
+
+
 def _inputs_of_add_2(spec: dict[str, Any]) -> Any:
     return spec["root"]["dag"]["tasks"]["add-2"]["inputs"]
 
@@ -138,6 +155,27 @@ def _inputs_of_add_2(spec: dict[str, Any]) -> Any:
         (
             lambda spec: _inputs_of_add_2(spec).update(artifacts={"d": {"componentInputArtifact": "x"}}),
             "input 'd' of task 'add-2' takes the artifact 'x'",
+        ),
+        (
+            lambda spec: _inputs_of_add_2(spec)["parameters"].pop("a"),
+            "task 'add-2' does not give 'a', which 'comp-add-2' needs",
+        ),
+        (lambda spec: _container(spec).pop("image"), "executor 'exec-add' has no image"),
+        (lambda spec: _container(spec).update(image=""), "executor 'exec-add' has no image"),
+        (lambda spec: spec["pipelineInfo"].update(name="Bad Name!"), "'Bad Name!'"),
+        (
+            lambda spec: spec["root"]["dag"].update(
+                outputs={
+                    "parameters": {
+                        "o": {"valueFromParameter": {"producerSubtask": "none", "outputParameterKey": "Output"}}
+                    }
+                }
+            ),
+            "output 'o' is to be 'Output' of the task 'none', which is not there",
+        ),
+        (
+            lambda spec: spec["components"].update({"comp-add": _COMPONENT_IN_ITSELF}),
+            "a component contains itself",
         ),
         (
             lambda spec: spec["components"]["comp-add"].pop("outputDefinitions"),

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seatrial.localvertex.execution.placeholders import Placeholders
 
@@ -65,6 +67,7 @@ def placeholders() -> Placeholders:
         ("{{$.outputs.artifacts['data'].path}}", "/gcs/bucket/task/data"),
         ("{{$.outputs.output_file}}", "/gcs/bucket/task/executor_output.json"),
         ("{{$.outputMetadataUri}}", "/gcs/bucket/task/executor_output.json"),
+        ("{{$.inputs.artifacts['model'].metadata['missing']}}", "{{$.inputs.artifacts['model'].metadata['missing']}}"),
         ("run-{{$.pipeline_job_name}}-in-{{$.pipeline_google_cloud_project_id}}", "run-job-1-in-project-1"),
     ],
 )
@@ -104,18 +107,27 @@ def test_all_texts_of_a_json_value_are_replaced(placeholders: Placeholders) -> N
     assert placeholders.in_value(value) == {"machine": ["job-1", 1, None], "it's": True}
 
 
-def _with_parameters(**parameters: str) -> Placeholders:
+def _with_parameters(templates: list[str], **parameters: str) -> Placeholders:
     inputs = {"parameterValues": parameters, "artifacts": {}}
-    return Placeholders({"pipeline_job_name": "job-1"}, {**EXECUTOR_INPUT, "inputs": inputs}, str)
+    return Placeholders({"pipeline_job_name": "job-1"}, {**EXECUTOR_INPUT, "inputs": inputs}, str, (), templates)
 
 
-def test_the_value_of_a_parameter_may_have_placeholders_of_its_own() -> None:
-    placeholders = _with_parameters(a="{{$.pipeline_job_name}}")
-    assert placeholders.in_arguments(["--x={{$.inputs.parameters['a']}}"]) == ["--x=job-1"]
+def test_what_an_author_wrote_may_hold_the_executor_input() -> None:
+    placeholders = _with_parameters(["pools"], pools='["{{$.json_escape[1]}}"]')
+    (text,) = placeholders.in_arguments(["{{$.inputs.parameters['pools']}}"])
+    assert json.loads(json.loads(text)[0])["inputs"]["parameterValues"] == {"pools": '["{{$.json_escape[1]}}"]'}
+
+
+@given(st.text() | st.sampled_from(["{{$}}", "{{$.pipeline_job_name}}", "{{$.inputs.parameters['data']}}"]))
+def test_data_stays_data(data: str) -> None:
+    placeholders = _with_parameters(["template"], data=data, template=f"<{data}>" if data != "{{$}}" else "")
+    assert placeholders.in_arguments(["{{$.inputs.parameters['data']}}"]) == [data]
+    if data != "{{$}}":
+        assert placeholders.in_arguments(["{{$.inputs.parameters['template']}}"]) == [f"<{data}>"]
 
 
 def test_the_executor_input_is_not_searched_for_placeholders() -> None:
-    (text,) = _with_parameters(prompt="{{$.pipeline_job_name}}").in_arguments(["{{$}}"])
+    (text,) = _with_parameters([], prompt="{{$.pipeline_job_name}}").in_arguments(["{{$}}"])
     assert json.loads(text)["inputs"]["parameterValues"]["prompt"] == "{{$.pipeline_job_name}}"
 
 
