@@ -142,6 +142,11 @@ def test_the_code_that_runs_whatever_the_image_is_part_of_the_key(
     assert other.key(_component(), _INPUTS) != task_cache.key(_component(), _INPUTS)
 
 
+def test_a_runtime_does_not_know_what_the_other_has_put_out(task_cache: Cache, tmp_path: Path) -> None:
+    other = Cache(Store(tmp_path / "other.sqlite"), _JOB, "docker")
+    assert other.key(_component(), _INPUTS) != task_cache.key(_component(), _INPUTS)
+
+
 def test_outputs_whose_artifact_was_deleted_are_no_hit(tmp_path: Path) -> None:
     store = Store(tmp_path / "store.sqlite")
     task_cache = Cache(store, _JOB, "process")

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,30 +176,64 @@ def test_a_container_that_runs_out_of_memory_says_so(run: Run) -> None:
     assert "The container ran out of memory: its limit is 64,000,000 bytes." in output
 
 
-@pytest.mark.parametrize("script", ["trap 'echo ended; exit' TERM; {}", "trap '' TERM; {}"], ids=["polite", "stubborn"])
-def test_a_cancelled_container_is_told_then_killed_and_removed(
-    script: str,
-    docker: DockerRuntime,
-    container: Callable[..., Container],
-    left: Callable[[], Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("seatrial.localvertex.processes._GRACE_SECONDS", 1.0)
-    task = container(script.format("touch /gcs/bucket/started; while true; do sleep 0.1; done"))
+@pytest.fixture
+def started(docker: DockerRuntime, container: Callable[..., Container], tmp_path: Path) -> Callable[..., Any]:
+    """Starts a container that runs for long after this script, and returns it as a task."""
 
-    async def cancel_when_started() -> None:
+    async def started(script: str) -> "asyncio.Task[int]":
+        task = container(f"{script}; touch /gcs/bucket/started; while true; do sleep 0.1; done")
         running = asyncio.create_task(docker.run(task))
         async with asyncio.timeout(60):
             while not (tmp_path / "buckets" / "bucket" / "started").exists():
                 await asyncio.sleep(0.02)
+        return running
+
+    return started
+
+
+@pytest.mark.parametrize(
+    ("script", "patience", "output"),
+    [("trap 'echo ended; exit' TERM", 60.0, "ended\n"), ("trap '' TERM", 1.0, "")],
+    ids=["polite", "stubborn"],
+)
+def test_a_cancelled_container_is_told_then_killed_and_removed(
+    script: str,
+    patience: float,
+    output: str,
+    started: Callable[..., Any],
+    left: Callable[[], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("seatrial.localvertex.processes._GRACE_SECONDS", patience)
+
+    async def cancel() -> None:
+        running = await started(script)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
 
-    asyncio.run(cancel_when_started())
+    asyncio.run(cancel())
     assert not left()
-    assert task.log.read_text() == ("ended\n" if "ended" in script else "")
+    assert (tmp_path / "logs" / "task.log").read_text() == output
+
+
+def test_a_container_whose_client_is_killed_has_failed_and_is_removed(
+    started: Callable[..., Any], left: Callable[[], Any], tmp_path: Path
+) -> None:
+    async def kill_client() -> None:
+        running = await started("true")
+        [client] = [
+            int(file.parent.name)
+            for file in Path("/proc").glob("[0-9]*/cmdline")
+            if file.read_bytes().startswith(b"docker\0run\0") and os.fsencode(tmp_path) in file.read_bytes()
+        ]
+        os.kill(client, signal.SIGKILL)
+        with pytest.raises(TaskError, match="client ended before the container"):
+            await running
+
+    asyncio.run(kill_client())
+    assert not left()
 
 
 def test_what_a_state_folder_has_left_is_removed(
