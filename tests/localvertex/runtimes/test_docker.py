@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,16 @@ def test_the_command_runs_in_its_image_with_its_arguments(run: Run) -> None:
     assert output.endswith("--|-it|a b|$HOME|")
 
 
+@pytest.fixture
+def image(built: Callable[[str], str], engine: Callable[..., str]) -> Iterator[str]:
+    """An image with an entry point and arguments for it."""
+    file = f'FROM {built("cpu")}\nENTRYPOINT ["echo", "entry point"]\nCMD ["command"]\n'
+    name = f"seatrial-test/entry-point:{os.getpid()}"
+    engine("build", "--tag", name, "-", input=file)
+    yield name
+    engine("image", "rm", name)
+
+
 @pytest.mark.parametrize(
     ("command", "args", "output"),
     [
@@ -85,11 +95,9 @@ def test_the_command_runs_in_its_image_with_its_arguments(run: Run) -> None:
     ],
 )
 def test_command_and_arguments_replace_those_of_the_image_as_in_kubernetes(
-    command: list[str], args: list[str], output: str, run: Run, built: Callable[[str], str], engine: Callable[..., str]
+    command: list[str], args: list[str], output: str, run: Run, image: str
 ) -> None:
-    file = f'FROM {built("cpu")}\nENTRYPOINT ["echo", "entry point"]\nCMD ["command"]\n'
-    engine("build", "--tag", "seatrial-test/entry-point:1", "-", input=file)
-    assert run("", image="seatrial-test/entry-point:1", command=command, args=args) == (0, output)
+    assert run("", image=image, command=command, args=args) == (0, output)
 
 
 def test_a_container_sees_its_own_variables_the_way_to_the_server_and_nothing_of_the_host(
