@@ -20,13 +20,14 @@ MARKER_VARIABLE = "SEATRIAL_LOCAL_VERTEX"
 # gRPC prefers grpc_proxy and no_grpc_proxy to the others and knows no upper case.
 PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY")
 _NO_PROXY_VARIABLES = ("no_grpc_proxy", "no_proxy", "NO_PROXY")
-# Read by: gRPC; requests; Python's ssl, httpx and curl; curl and requests; httplib2 of google-api-python-client.
+# Read by: gRPC; requests; Python's ssl, httpx and curl; curl and requests; httplib2 of Google's API client; gcloud.
 _BUNDLE_VARIABLES = (
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
     "CURL_CA_BUNDLE",
     "HTTPLIB2_CA_CERTS",
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
 )
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -66,13 +67,16 @@ def client_environment(home: Path, port: int) -> dict[str, str]:
         Variables to set. What the user's own ones say of other hosts (certificates, proxy exceptions) stays true.
     """
     url = f"http://127.0.0.1:{port}"
-    bundle = str(_bundle(home))
+    bundle, credentials = str(_bundle(home)), str(_credentials(home, url))
     return {
         **dict.fromkeys(PROXY_VARIABLES, url),
         **dict.fromkeys(_NO_PROXY_VARIABLES, _proxy_exceptions()),
         **dict.fromkeys(_BUNDLE_VARIABLES, bundle),
-        "GOOGLE_APPLICATION_CREDENTIALS": str(_credentials(home, url)),
+        "GOOGLE_APPLICATION_CREDENTIALS": credentials,
         "GOOGLE_CLOUD_PROJECT": DEFAULT_PROJECT,
+        # What gcloud and gsutil read instead.
+        "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": credentials,
+        "CLOUDSDK_CORE_PROJECT": DEFAULT_PROJECT,
         # Clients neither wait for the metadata server of Compute Engine nor show a client certificate of the user.
         "NO_GCE_CHECK": "true",
         "GOOGLE_API_USE_CLIENT_CERTIFICATE": "false",

@@ -5,7 +5,6 @@ https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirement
 
 import asyncio
 import logging
-import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import aiohttp
 from .api import ApiError, enum_name
 from .environment import logs_folder
 from .projects import remember_project
-from .runtimes.container import Container, Limits, limits_of_machine
+from .runtimes.container import Container, Limits, expand, limits_of_machine
 from .vertex import Vertex
 
 _logger = logging.getLogger(__name__)
@@ -33,7 +32,6 @@ _KEEPALIVE_SECONDS = 3.0
 _LOG_TAIL_CHARACTERS = 4_000
 _ERROR_TEXT_CHARACTERS = 2_000  # gRPC carries it in a header of limited size
 _CODES = {429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
-_REFERENCE = re.compile(r"\$\$|\$\(([\w.-]+)\)")
 
 
 @dataclass(frozen=True)
@@ -327,11 +325,11 @@ class _Container:
         """Runs the container, whose command may refer to variables as `$(NAME)`, and returns its exit status."""
         variables = {**self.variables, "AIP_HTTP_PORT": str(port), "SEATRIAL_HTTP_HOST": _HOST}
         for variable in self.spec.env:
-            variables.setdefault(variable.name, _expand(variable.value, variables))
+            variables.setdefault(variable.name, expand(variable.value, variables))
         container = Container(
             image=self.spec.image_uri,
-            command=[_expand(part, variables) for part in self.spec.command],
-            args=[_expand(part, variables) for part in self.spec.args],
+            command=[expand(part, variables) for part in self.spec.command],
+            args=[expand(part, variables) for part in self.spec.args],
             variables=variables,
             log=self.log,
             limits=self.limits,
@@ -362,11 +360,6 @@ def _container(vertex: Vertex, endpoint: str, deployed: Any, version: Any) -> _C
     if machine.accelerator_type:
         variables["AIP_ACCELERATOR_TYPE"] = enum_name("AcceleratorType", machine.accelerator_type)
     return _Container(vertex, deployed.id, spec, variables, limits_of_machine(machine))
-
-
-def _expand(text: str, variables: Mapping[str, str]) -> str:
-    """Replaces `$(NAME)` as Kubernetes does: an unknown name stays as it is, and `$$` stands for `$`."""
-    return _REFERENCE.sub(lambda match: "$" if match[1] is None else variables.get(match[1], match[0]), text)
 
 
 def _is_free(port: int) -> bool:

@@ -1,14 +1,15 @@
 """The task cache: what a task put out is used again by a task that would do the same.
 
-The key is Vertex AI's: the component's specification (image, command, arguments, environment, inputs, outputs), the
-values of its parameters and the resource names of its input artifacts. The process runtime runs the code that is
-installed here, whatever the image; so the source of the component collection is part of the key, too, and the runtime.
+The key is Vertex AI's: the name of the pipeline, the component's specification (image, command, arguments, environment,
+inputs, outputs; not its machine), the values of its parameters and the resource names of its input artifacts. The
+process runtime runs the code that is installed here, whatever the image; so the source of the component collection is
+part of the key, too.
 https://cloud.google.com/vertex-ai/docs/pipelines/configure-caching
 """
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from ...components.images import source_hash
 from ..names import RuntimeName, location_of
@@ -25,21 +26,23 @@ class Cache:
     Args:
         store: Where outputs are kept.
         job: Resource name of the pipeline job.
+        pipeline: Name of its pipeline: only pipelines of one name share their cache.
         runtime: What runs the tasks.
     """
 
-    def __init__(self, store: Store, job: str, runtime: RuntimeName) -> None:
-        self._store = store
+    def __init__(self, store: Store, job: str, pipeline: str, runtime: RuntimeName) -> None:
+        self._store, self._pipeline = store, pipeline
         self._location = location_of(job)
-        self._source, self._runtime = source_hash(), runtime
+        self._runtime = f"process {source_hash()}" if runtime == "process" else runtime
 
     def key(self, component: Component, inputs: Values) -> str:
         """The key of a component with its inputs."""
+        container = {name: value for name, value in component.executor["container"].items() if name != "resources"}
         document = {
             "location": self._location,
-            "source": self._source,
+            "pipeline": self._pipeline,
             "runtime": self._runtime,
-            "component": asdict(component),
+            "component": asdict(replace(component, executor=container)),
             "parameters": inputs.parameters,
             "artifacts": {name: [artifact.name for artifact in found] for name, found in inputs.artifacts.items()},
         }

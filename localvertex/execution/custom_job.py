@@ -19,7 +19,7 @@ from google.rpc import code_pb2
 from ..api import enum
 from ..environment import logs_folder
 from ..names import project_number
-from ..runtimes.container import Container, Limits, limits_of_machine
+from ..runtimes.container import Container, Limits, limits_of_machine, with_expanded
 from ..store import stamp
 from ..vertex import Vertex
 from . import python_package
@@ -168,7 +168,7 @@ def _free_addresses(count: int) -> list[str]:
 def _variables(job: Any, replica: _Replica, replicas: list[_Replica]) -> Mapping[str, str]:
     _, project, _, location, _, job_id = job.name.split("/")
     host, port = replicas[0].address.split(":")
-    return {
+    variables = {
         "GOOGLE_CLOUD_PROJECT": project,
         "CLOUD_ML_PROJECT_ID": project_number(project),
         "CLOUD_ML_REGION": location,
@@ -179,8 +179,8 @@ def _variables(job: Any, replica: _Replica, replicas: list[_Replica]) -> Mapping
         "WORLD_SIZE": str(len(replicas)),
         "RANK": str(replica.rank),
         **_output_variables(job.job_spec.base_output_directory.output_uri_prefix),
-        **{variable.name: variable.value for variable in replica.container.env},
     }
+    return with_expanded(variables, {variable.name: variable.value for variable in replica.container.env})
 
 
 def _cluster_spec(replica: _Replica, replicas: Iterable[_Replica]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from .ir import Component, Dag, Loop
 from .outcome import Outcome, TaskError, Values
@@ -54,13 +54,18 @@ def dag_outputs(dag: Dag, outcomes: Mapping[str, Outcome]) -> Values:
     return values
 
 
-def failure(outcomes: Collection[Outcome]) -> Outcome | None:
-    """The outcome of a DAG or a loop in which tasks failed, or None if none did."""
-    failures = {name: reason for outcome in outcomes for name, reason in outcome.failures.items()}
-    if not failures:
+def failure(outcomes: Mapping[str, Outcome]) -> Outcome | None:
+    """The outcome of a DAG or a loop in which tasks failed, or None if none did.
+
+    Args:
+        outcomes: Task or iteration → how it ended. Those that failed are named as Vertex AI names them; the reasons of
+            the tasks that failed within them follow.
+    """
+    failed = {name: outcome for name, outcome in outcomes.items() if outcome.failures}
+    if not failed:
         return None
-    reasons = " ".join(f"{name}: {reason}" for name, reason in failures.items())
-    names = ", ".join(failures)
+    failures = {task: reason for outcome in failed.values() for task, reason in outcome.failures.items()}
+    reasons = " ".join(f"{task}: {reason}" for task, reason in failures.items())
     return Outcome.failed(
-        f"The DAG failed because some tasks failed. The failed tasks are: [{names}]. {reasons}", failures
+        f"The DAG failed because some tasks failed. The failed tasks are: [{', '.join(failed)}]. {reasons}", failures
     )

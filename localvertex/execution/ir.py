@@ -179,6 +179,31 @@ def _check_components(pipeline: Pipeline) -> None:
         for task in component.dag.tasks if component.dag else ():
             if task.component not in pipeline.components:
                 raise invalid(f"pipeline_spec: task {task.key!r} refers to {task.component!r}, which is no component.")
+        if component.dag is not None:
+            _check_sources(component, component.dag, pipeline.components)
+
+
+def _check_sources(component: Component, dag: Dag, components: Mapping[str, Component]) -> None:
+    """Checks that each input of a DAG's tasks comes from an input of the DAG or an output of a task."""
+    tasks = {task.key: components[task.component] for task in dag.tasks}
+    for task in dag.tasks:
+        for name, source in {**task.parameters, **task.artifacts}.items():
+            match source:
+                case {"componentInputParameter": given} if given not in component.parameters:
+                    problem = f"the parameter {given!r}, which its DAG does not have"
+                case {"componentInputArtifact": given} if given not in component.artifacts:
+                    problem = f"the artifact {given!r}, which its DAG does not have"
+                case {"taskOutputParameter": {"producerTask": producer, "outputParameterKey": key}} if (
+                    key not in tasks[producer].output_parameters
+                ):
+                    problem = f"the output parameter {key!r}, which the task {producer!r} does not have"
+                case {"taskOutputArtifact": {"producerTask": producer, "outputArtifactKey": key}} if (
+                    key not in tasks[producer].output_artifacts
+                ):
+                    problem = f"the output artifact {key!r}, which the task {producer!r} does not have"
+                case _:
+                    continue
+            raise invalid(f"pipeline_spec: the input {name!r} of task {task.key!r} takes {problem}.")
 
 
 def _component(component: Json, executors: Json) -> Component:

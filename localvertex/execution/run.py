@@ -42,7 +42,7 @@ class PipelineRun:
         self._pipeline = read_pipeline(from_struct(job.pipeline_spec))
         self._lineage = Lineage(vertex.store, job.name, self._pipeline.name)
         self._lineage.show_contexts(job.job_detail)
-        self._cache = Cache(vertex.store, job.name, vertex.runtime.name)
+        self._cache = Cache(vertex.store, job.name, self._pipeline.name, vertex.runtime.name)
         self._mount = Mount(vertex)
         self._constants = _job_constants(job)
         fail_fast = enum("PipelineFailurePolicy")["PIPELINE_FAILURE_POLICY_FAIL_FAST"]
@@ -165,7 +165,8 @@ class PipelineRun:
             for task in dag.tasks:
                 running[task.key] = group.create_task(run_when_ready(task))
         outcomes = {key: task.result() for key, task in running.items()}
-        return failure(outcomes.values()) or Outcome("SUCCEEDED", dag_outputs(dag, outcomes))
+        named = {task.name: outcomes[task.key] for task in dag.tasks}
+        return failure(named) or Outcome("SUCCEEDED", dag_outputs(dag, outcomes))
 
     async def _run_loop(self, task: Task, component: Component, inputs: Values, record: TaskRecord) -> Outcome:
         assert task.loop is not None
@@ -180,12 +181,13 @@ class PipelineRun:
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(run_in_turn(number, item)) for number, item in enumerate(items)]
         outcomes = [iteration.result() for iteration in running]
-        return failure(outcomes) or Outcome("SUCCEEDED", collected(component, outcomes))
+        named = {_iteration_name(task, number): outcome for number, outcome in enumerate(outcomes)}
+        return failure(named) or Outcome("SUCCEEDED", collected(component, outcomes))
 
     async def _run_iteration(
         self, task: Task, number: int, component: Component, inputs: Values, parent: TaskRecord
     ) -> Outcome:
-        record = self.record.add_task(f"{task.name}-iteration-{number}", parent)
+        record = self.record.add_task(_iteration_name(task, number), parent)
         if self._fails_fast and self._has_failed:
             return _not_triggered(record)
         try:
@@ -235,6 +237,7 @@ class PipelineRun:
             inputs=inputs,
             constants=self._task_constants(record, task.key),
             location=location,
+            labels={**self._job.labels, "vertex-ai-pipelines-run-billing-id": self._constants["pipeline_job_uuid"]},
             folder_uri=f"{root}/{project_number(location.split('/')[1])}/{job_id}/{task.key}_{record.id}",
             log=logs_folder(self._vertex.home) / job_id / f"{task.key}-{record.id}.log",
         )
@@ -252,6 +255,10 @@ class PipelineRun:
 
     def _task_constants(self, record: TaskRecord, key: str) -> dict[str, str]:
         return {**self._constants, "pipeline_task_name": key, "pipeline_task_uuid": record.uuid}
+
+
+def _iteration_name(task: Task, number: int) -> str:
+    return f"{task.name}-iteration-{number}"
 
 
 def _not_triggered(record: TaskRecord) -> Outcome:

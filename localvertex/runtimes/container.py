@@ -1,11 +1,14 @@
 """What the engines of tasks, custom jobs and served models ask a runtime for: run this container."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..names import RuntimeName
+
+_REFERENCE = re.compile(r"\$\$|\$\(([\w.-]+)\)")
 
 
 @dataclass(frozen=True)
@@ -63,3 +66,16 @@ class Runtime(Protocol):
         Raises:
             TaskError: If it cannot be started.
         """
+
+
+def expand(text: str, variables: Mapping[str, str]) -> str:
+    """Replaces `$(NAME)` as Kubernetes does: an unknown name stays as it is, and `$$` stands for `$`."""
+    return _REFERENCE.sub(lambda match: "$" if match[1] is None else variables.get(match[1], match[0]), text)
+
+
+def with_expanded(variables: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """Adds a container's own variables to others; each may refer to those before it."""
+    expanded = dict(variables)
+    for name, text in own.items():
+        expanded[name] = expand(text, expanded)
+    return expanded

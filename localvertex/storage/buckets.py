@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from ..names import project_number
 from .errors import StorageError, json_response, required
 from .listing import make_page_token, page_size, read_page_token
 from .preconditions import Preconditions
@@ -16,17 +17,25 @@ _BUCKET_METAGENERATION = 1  # no method changes a bucket's metadata
 
 
 class Buckets:
-    """The methods on the buckets of a store; each takes a call and answers it, or raises `StorageError`."""
+    """The methods on the buckets of a store; each takes a call and answers it, or raises `StorageError`.
+
+    Args:
+        store: The store.
+        project_number: The project of buckets that were not made by a call.
+    """
 
     def __init__(self, store: Store, project_number: str) -> None:
         self._store, self._project_number = store, project_number
 
     def list(self, call: Call) -> web.Response:
         """buckets.list."""
-        if not call.query.get("project"):
-            raise required("project")
+        project = _requested_project(call)
         prefix, after = call.query.get("prefix", ""), read_page_token(call.query.get("pageToken", ""))
-        found = [b for b in self._store.buckets() if b.name.startswith(prefix) and b.name > after]
+        found = [
+            bucket
+            for bucket in self._store.buckets()
+            if self._project(bucket) == project and bucket.name.startswith(prefix) and bucket.name > after
+        ]
         page = found[: page_size(call.query)]
         body: dict = {"kind": "storage#buckets", "items": [self._resource(call, bucket) for bucket in page]}
         if len(found) > len(page):
@@ -35,13 +44,12 @@ class Buckets:
 
     def insert(self, call: Call) -> web.Response:
         """buckets.insert."""
-        if not call.query.get("project"):
-            raise required("project")
-        resource = json_object(call.body)
+        project, resource = _requested_project(call), json_object(call.body)
         name = resource.get("name")
         if not isinstance(name, str):
             raise required("name")
-        return json_response(self._resource(call, self._store.create_bucket(name, requested_bucket_fields(resource))))
+        fields = {**requested_bucket_fields(resource), "projectNumber": project}
+        return json_response(self._resource(call, self._store.create_bucket(name, fields)))
 
     def get(self, call: Call, name: str) -> web.Response:
         """buckets.get."""
@@ -81,4 +89,16 @@ class Buckets:
         return json_response({"kind": "storage#testIamPermissionsResponse", "permissions": permissions})
 
     def _resource(self, call: Call, bucket: Bucket) -> dict:
-        return bucket_resource(bucket, call.origin, self._project_number)
+        return bucket_resource(bucket, call.origin, self._project(bucket))
+
+    def _project(self, bucket: Bucket) -> str:
+        """The number of a bucket's project; a folder that somebody made is in the default one."""
+        return bucket.fields.get("projectNumber", self._project_number)
+
+
+def _requested_project(call: Call) -> str:
+    """The number of the project that a call names by its id or its number."""
+    project = call.query.get("project", "")
+    if not project:
+        raise required("project")
+    return project if project.isdigit() else project_number(project)

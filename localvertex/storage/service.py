@@ -29,7 +29,7 @@ class Storage:
     Args:
         folder: Holds a folder per bucket; the file FOLDER/BUCKET/NAME is the object gs://BUCKET/NAME.
         database: An SQLite file for what files cannot hold; nothing else may use it.
-        project_number: The number of the project that all buckets belong to.
+        project_number: The number of the project of buckets that were not made by a call.
     """
 
     def __init__(self, folder: Path, database: Path, project_number: str) -> None:

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import aiohttp
 from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from .errors import StorageError, invalid, json_response, required
 from .files import DEFAULT_CONTENT_TYPE, READ_SIZE
@@ -20,6 +22,7 @@ from .resources import merged, object_resource, requested_object_fields
 from .store import Destination, Store, StoredObject, check_generations
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(?P<first>\d{1,18})-(?P<last>\d{1,18})|\*)/(?:(?P<total>\d{1,18})|\*)")
+_QUOTED_BOUNDARY = re.compile(r"boundary='([^']*)'")
 _CHUNK_UNIT = 256 * 1024
 _SESSION_LIFE_US = 7 * 24 * 3600 * 1_000_000
 
@@ -73,7 +76,7 @@ class Uploads:
 
     async def _insert_multipart(self, request: web.Request, bucket: str) -> web.Response:
         with _refusing_malformed():
-            reader = MultipartReader(request.headers, request.content)
+            reader = await _multipart_reader(request)
             metadata = await reader.next()
             text = bytes(await metadata.read()) if isinstance(metadata, BodyPartReader) else b""
             content = await reader.next()
@@ -239,6 +242,26 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+async def _multipart_reader(request: web.Request) -> MultipartReader:
+    """Reads a multipart body, also that of gsutil: a boundary between single quotes, lines that end without CR.
+
+    gsutil sends more than 8 MiB resumably, so that its bodies can be held in memory.
+    """
+    content_type = request.headers.get("Content-Type", "")
+    quoted = _QUOTED_BOUNDARY.search(content_type)
+    if quoted is None:
+        return MultipartReader(request.headers, request.content)
+    boundary = quoted[1].encode()
+    parts = (b"\n" + await request.read()).split(b"\n--" + boundary)
+    content = aiohttp.StreamReader(request.protocol, 2**16)
+    for part in parts[1:-1]:
+        head, _, body = part.partition(b"\n\n")
+        content.feed_data(b"--%b%b\r\n\r\n%b\r\n" % (boundary, head.replace(b"\n", b"\r\n"), body))
+    content.feed_data(b"--%b%b\r\n" % (boundary, parts[-1]))
+    content.feed_eof()
+    return MultipartReader({"Content-Type": _QUOTED_BOUNDARY.sub(r'boundary="\1"', content_type)}, content)
+
+
 async def _chunks(reader: MultipartReader, last_part: BodyPartReader) -> AsyncIterator[bytes]:
     with _refusing_malformed():
         while chunk := await last_part.read_chunk(READ_SIZE):
@@ -252,7 +275,7 @@ def _refusing_malformed() -> Iterator[None]:
     """Makes 400 of what aiohttp says to a multipart body without its boundaries."""
     try:
         yield
-    except (ValueError, AssertionError) as error:
+    except (ValueError, AssertionError, HttpProcessingError) as error:
         raise invalid(f"Invalid multipart body: {error}") from None
 
 

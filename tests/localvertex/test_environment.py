@@ -19,7 +19,15 @@ BUNDLES = ("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "REQUESTS_CA_BUNDLE", "SSL_CERT_F
 
 @pytest.fixture(autouse=True)
 def _no_configuration_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*BUNDLES, "HTTPLIB2_CA_CERTS", "no_proxy", "NO_PROXY", "no_grpc_proxy", "SEATRIAL_HOME"):
+    for name in (
+        *BUNDLES,
+        "HTTPLIB2_CA_CERTS",
+        "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+        "no_proxy",
+        "NO_PROXY",
+        "no_grpc_proxy",
+        "SEATRIAL_HOME",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -105,6 +113,13 @@ def test_an_environment_made_within_the_environment_is_the_same(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert client_environment(served_home, 1) == environment
+
+
+def test_gcloud_and_gsutil_find_the_authority_the_project_and_the_credentials(served_home: Path) -> None:
+    environment = client_environment(served_home, 1)
+    assert environment["CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE"] == environment["SSL_CERT_FILE"]
+    assert environment["CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE"] == environment["GOOGLE_APPLICATION_CREDENTIALS"]
+    assert environment["CLOUDSDK_CORE_PROJECT"] == "local-project"
 
 
 def test_credentials_are_private_and_keep_their_key_when_the_port_changes(served_home: Path) -> None:

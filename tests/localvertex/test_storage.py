@@ -27,6 +27,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from seatrial.localvertex.names import project_number
 from seatrial.localvertex.storage.downloads import requested_range
 from seatrial.localvertex.storage.errors import StorageError
 from seatrial.localvertex.storage.listing import glob_pattern
@@ -58,7 +59,7 @@ class Server:
 
     async def _serve(self, started: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        self.storage = Storage(self.folder, self._database, "1234567890")
+        self.storage = Storage(self.folder, self._database, project_number("local-project"))
         application = web.Application(client_max_size=1 << 30)
         application.router.add_route("*", "/{path:.*}", self.storage.handle)
         runner = web.AppRunner(application, access_log=None, auto_decompress=False)
@@ -103,14 +104,22 @@ def error_of(response: requests.Response) -> dict:
 
 
 class TestBuckets:
-    def test_a_bucket_is_a_folder_with_the_projects_number(self, server: Server) -> None:
+    def test_a_bucket_is_a_folder(self, server: Server) -> None:
         made = server.client.create_bucket("first-bucket", location="us-central1")
         found = server.client.get_bucket("first-bucket")
-        assert (found.project_number, found.location, found.storage_class) == (1234567890, "US-CENTRAL1", "STANDARD")
+        assert (found.location, found.storage_class) == ("US-CENTRAL1", "STANDARD")
         assert datetime.now(UTC) - found.time_created < timedelta(minutes=1)
         assert found.metageneration == 1
         assert found.etag == made.etag
         assert (server.folder / "first-bucket").is_dir()
+
+    @pytest.mark.parametrize("project", ["other-project", project_number("other-project")])
+    def test_a_bucket_belongs_to_the_project_that_it_was_made_in(self, server: Server, project: str) -> None:
+        name = f"in-{project}"
+        server.client.create_bucket(name, project=project)
+        assert server.client.get_bucket(name).project_number == int(project_number("other-project"))
+        assert name in [bucket.name for bucket in server.client.list_buckets(project=project)]
+        assert name not in [bucket.name for bucket in server.client.list_buckets()]
 
     def test_a_folder_made_behind_the_api_is_a_bucket(self, server: Server) -> None:
         (server.folder / "made-by-hand").mkdir()
@@ -245,6 +254,19 @@ class TestContent:
         )
         assert response.status_code == 200, response.text
         assert bucket.blob("odd").download_as_bytes() == content
+
+    def test_what_gsutil_sends_is_understood(self, server: Server, bucket: storage.Bucket) -> None:
+        """It puts the boundary between single quotes and ends lines without a carriage return."""
+        part = "--==b==\nContent-Type: {}\nMIME-Version: 1.0\n\n{}\n"
+        body = part.format("application/json", '{"name": "a"}') + part.format("text/csv", "abc\r\n\n") + "--==b==--"
+        url = f"{server.url}/upload/storage/v1/b/{bucket.name}/o?uploadType=multipart"
+        headers = {"Content-Type": "multipart/related; boundary='==b=='"}
+        response = requests.post(url, data=body, headers=headers)
+        assert response.status_code == 200, response.text
+        assert bucket.get_blob("a").content_type == "text/csv"
+        assert bucket.blob("a").download_as_bytes() == b"abc\r\n\n"
+        assert requests.post(url, data=body.removesuffix("--"), headers=headers).status_code == 400
+        assert requests.post(url, data="nonsense", headers=headers).status_code == 400
 
     def test_media_uploads_take_the_body_as_it_is(self, server: Server, bucket: storage.Bucket) -> None:
         url = f"{server.url}/upload/storage/v1/b/{bucket.name}/o?uploadType=media&name=a%2Fb"

@@ -105,7 +105,7 @@ _INPUTS = Values({"x": "1"}, {"data": [_artifact("a")]})
 
 @pytest.fixture
 def task_cache(tmp_path: Path) -> Cache:
-    return Cache(Store(tmp_path / "store.sqlite"), _JOB, "process")
+    return Cache(Store(tmp_path / "store.sqlite"), _JOB, "p", "process")
 
 
 def _executor(**changes: Any) -> dict[str, Any]:
@@ -133,23 +133,41 @@ def test_all_that_decides_what_a_task_does_is_part_of_the_key(
     assert task_cache.key(replace(_component(), **changed), inputs) != task_cache.key(_component(), _INPUTS)
 
 
+def test_the_machine_is_no_part_of_the_key(task_cache: Cache) -> None:
+    larger = replace(_component(), **_executor(resources={"resourceCpuLimit": "8"}))
+    assert task_cache.key(larger, _INPUTS) == task_cache.key(_component(), _INPUTS)
+
+
+def test_pipelines_of_another_name_share_nothing(task_cache: Cache, tmp_path: Path) -> None:
+    other = Cache(Store(tmp_path / "other.sqlite"), _JOB, "q", "process")
+    assert other.key(_component(), _INPUTS) != task_cache.key(_component(), _INPUTS)
+
+
 def test_the_code_that_runs_whatever_the_image_is_part_of_the_key(
     task_cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert task_cache.key(_component(), _INPUTS) == task_cache.key(_component(), _INPUTS)
     monkeypatch.setattr(cache, "source_hash", lambda: "another")
-    other = Cache(Store(tmp_path / "other.sqlite"), _JOB, "process")
+    other = Cache(Store(tmp_path / "other.sqlite"), _JOB, "p", "process")
     assert other.key(_component(), _INPUTS) != task_cache.key(_component(), _INPUTS)
 
 
 def test_a_runtime_does_not_know_what_the_other_has_put_out(task_cache: Cache, tmp_path: Path) -> None:
-    other = Cache(Store(tmp_path / "other.sqlite"), _JOB, "docker")
+    other = Cache(Store(tmp_path / "other.sqlite"), _JOB, "p", "docker")
     assert other.key(_component(), _INPUTS) != task_cache.key(_component(), _INPUTS)
+
+
+def test_where_the_image_runs_the_source_is_no_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = set()
+    for source in ("one", "another"):
+        monkeypatch.setattr(cache, "source_hash", lambda source=source: source)
+        keys.add(Cache(Store(tmp_path / "store.sqlite"), _JOB, "p", "docker").key(_component(), _INPUTS))
+    assert len(keys) == 1
 
 
 def test_outputs_whose_artifact_was_deleted_are_no_hit(tmp_path: Path) -> None:
     store = Store(tmp_path / "store.sqlite")
-    task_cache = Cache(store, _JOB, "process")
+    task_cache = Cache(store, _JOB, "p", "process")
     artifact = store.create(_artifact("a"))
     task_cache.put("key", Values({"y": 1}, {"data": [artifact]}))
     assert task_cache.find("key") == Values({"y": 1}, {"data": [artifact]})

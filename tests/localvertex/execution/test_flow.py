@@ -67,13 +67,14 @@ def test_an_output_that_no_task_gave_is_missing() -> None:
     assert dag_outputs(dag, {"a": Outcome("NOT_TRIGGERED")}) == Values()
 
 
-def test_a_dag_fails_with_the_names_and_reasons_of_the_tasks_that_failed_within_it() -> None:
-    inner = failure([Outcome.failed("no rows", {"train": "no rows"})])
+def test_a_dag_fails_with_the_names_of_its_failed_tasks_and_the_reasons_within_them() -> None:
+    inner = failure({"train": Outcome.failed("no rows", {"train": "no rows"})})
     assert inner is not None
-    outer = failure([Outcome("SUCCEEDED"), inner, Outcome.failed("no disk", {"copy": "no disk"})])
+    copied = Outcome.failed("no disk", {"copy": "no disk"})
+    outer = failure({"check": Outcome("SUCCEEDED"), "group": inner, "copy": copied})
     assert outer is not None
     assert outer.state == "FAILED"
     assert outer.error == (
-        "The DAG failed because some tasks failed. The failed tasks are: [train, copy]. train: no rows copy: no disk"
+        "The DAG failed because some tasks failed. The failed tasks are: [group, copy]. train: no rows copy: no disk"
     )
-    assert failure([Outcome("SUCCEEDED"), Outcome("NOT_TRIGGERED")]) is None
+    assert failure({"a": Outcome("SUCCEEDED"), "b": Outcome("NOT_TRIGGERED")}) is None

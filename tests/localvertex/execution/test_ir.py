@@ -116,6 +116,10 @@ def _broken(change: Any) -> dict[str, Any]:
     return spec
 
 
+def _inputs_of_add_2(spec: dict[str, Any]) -> Any:
+    return spec["root"]["dag"]["tasks"]["add-2"]["inputs"]
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -127,6 +131,18 @@ def _broken(change: Any) -> dict[str, Any]:
         (lambda spec: spec["deploymentSpec"]["executors"].pop("exec-add"), "'exec-add'"),
         (lambda spec: spec["root"]["dag"]["tasks"].pop("add"), "'add', which is no task"),
         (lambda spec: spec["root"]["dag"]["tasks"]["add"].update(dependentTasks=["add-2"]), "cycle"),
+        (
+            lambda spec: _inputs_of_add_2(spec)["parameters"].update(a={"componentInputParameter": "x"}),
+            "input 'a' of task 'add-2' takes the parameter 'x', which its DAG does not have",
+        ),
+        (
+            lambda spec: _inputs_of_add_2(spec).update(artifacts={"d": {"componentInputArtifact": "x"}}),
+            "input 'd' of task 'add-2' takes the artifact 'x'",
+        ),
+        (
+            lambda spec: spec["components"]["comp-add"].pop("outputDefinitions"),
+            "takes the output parameter 'Output', which the task 'add' does not have",
+        ),
     ],
 )
 def test_a_spec_that_cannot_be_run_is_refused(change: Any, reason: str) -> None:

@@ -533,12 +533,13 @@ def test_a_container_component_with_its_environment(run: Submit) -> None:
     @dsl.pipeline(name="containers")
     def pipeline() -> None:
         task = shell(text="a b", data=write(text="abc").outputs["data"])
-        task.set_env_variable("GREETING", "hello")
+        task.set_env_variable("NAME", "world")
+        task.set_env_variable("GREETING", "hello $(NAME), $(UNKNOWN), $$(NAME)")
         read_back(data=task.outputs["copied"], size=task.outputs["size"])
 
     job = run(pipeline)
     assert job.state == "SUCCEEDED", job.error
-    assert job.log("shell") == "text=a b hello none\n"
+    assert job.log("shell") == "text=a b hello world, $(UNKNOWN), $(NAME) none\n"
     assert job.output("read-back") == "abcabcabc"
 
 
@@ -624,6 +625,37 @@ def test_an_imported_artifact_is_used_again_unless_it_is_to_be_imported_again(ru
 # Google Cloud Pipeline Components
 
 
+def test_a_notification_by_email_is_noted_in_its_log(run: Submit) -> None:
+    from google_cloud_pipeline_components.v1.vertex_notification_email import VertexNotificationEmailOp
+
+    @dsl.pipeline(name="notifying")
+    def pipeline() -> None:
+        with dsl.ExitHandler(VertexNotificationEmailOp(recipients=["a@example.com", "b@example.com"])):
+            fail()
+
+    job = run(pipeline)
+    assert job.states["vertex-pipelines-notification-email"] == "SUCCEEDED"
+    assert "a@example.com, b@example.com would hear that exit-handler-1 ended with the state FAILED" in job.log(
+        "vertex-pipelines-notification-email"
+    )
+
+
+def test_launchers_label_what_they_make_with_the_labels_of_the_run(run: Submit) -> None:
+    from google.cloud import aiplatform
+    from google_cloud_pipeline_components.v1.endpoint import EndpointCreateOp
+
+    @dsl.pipeline(name="labelled")
+    def pipeline() -> None:
+        EndpointCreateOp(display_name="labelled", labels={"of": "endpoint"})
+
+    job = run(pipeline, labels={"of": "run", "team": "blue"})
+    assert job.state == "SUCCEEDED", job.error
+    name = job.artifacts("endpoint-create", "endpoint")[0].metadata["resourceName"]
+    labels = aiplatform.Endpoint(name).labels
+    assert (labels["of"], labels["team"]) == ("endpoint", "blue")
+    assert "vertex-ai-pipelines-run-billing-id" in labels
+
+
 def test_the_launcher_of_endpoint_create_op(run: Submit) -> None:
     from google.cloud import aiplatform
     from google_cloud_pipeline_components.v1.endpoint import EndpointCreateOp
@@ -644,4 +676,4 @@ def test_the_launcher_of_endpoint_create_op(run: Submit) -> None:
     assert job.artifacts("endpoint-create", "endpoint")[0].schema_title == "google.VertexEndpoint"
     assert uri.endswith(name)
     assert endpoint.display_name == "from a pipeline"
-    assert endpoint.labels == {"made-by": "test"}
+    assert endpoint.labels["made-by"] == "test"
