@@ -15,7 +15,7 @@ from .container import ContainerTask
 from .flow import collected, dag_outputs, failure, iterations
 from .importer import import_artifact
 from .inputs import Replace, complete, task_inputs
-from .ir import Component, Dag, Retry, Task, read_pipeline
+from .ir import Component, Dag, Json, Retry, Task, read_pipeline
 from .lineage import Lineage, metadata_store
 from .mount import Mount
 from .outcome import Outcome, TaskError, Values, internal_error
@@ -26,7 +26,7 @@ from .values import from_protobuf, from_struct
 # Compute Engine's default service account, after the number of the project.
 _DEFAULT_ACCOUNT = "compute@developer.gserviceaccount.com"
 _logger = logging.getLogger(__name__)
-_DEFAULT = {"runtimeValue": {}}  # a default is as much the author's text as a constant
+_DEFAULT: Json = {"runtimeValue": {}}  # a default is as much the author's text as a constant
 _CANCELLED = Outcome("CANCELLED", error="The pipeline job was cancelled.")
 
 

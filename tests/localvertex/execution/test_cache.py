@@ -152,6 +152,11 @@ def test_the_code_that_runs_whatever_the_image_is_part_of_the_key(
     assert other.key(_component(), _INPUTS) != task_cache.key(_component(), _INPUTS)
 
 
+def test_a_runtime_does_not_know_what_the_other_has_put_out(task_cache: Cache, tmp_path: Path) -> None:
+    other = Cache(Store(tmp_path / "other.sqlite"), _JOB, "p", "docker")
+    assert other.key(_component(), _INPUTS) != task_cache.key(_component(), _INPUTS)
+
+
 def test_where_the_image_runs_the_source_is_no_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = set()
     for source in ("one", "another"):

@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,16 @@ def test_the_command_runs_in_its_image_with_its_arguments(run: Run) -> None:
     assert output.endswith("--|-it|a b|$HOME|")
 
 
+@pytest.fixture
+def image(built: Callable[[str], str], engine: Callable[..., str]) -> Iterator[str]:
+    """An image with an entry point and arguments for it."""
+    file = f'FROM {built("cpu")}\nENTRYPOINT ["echo", "entry point"]\nCMD ["command"]\n'
+    name = f"seatrial-test/entry-point:{os.getpid()}"
+    engine("build", "--tag", name, "-", input=file)
+    yield name
+    engine("image", "rm", name)
+
+
 @pytest.mark.parametrize(
     ("command", "args", "output"),
     [
@@ -84,11 +95,9 @@ def test_the_command_runs_in_its_image_with_its_arguments(run: Run) -> None:
     ],
 )
 def test_command_and_arguments_replace_those_of_the_image_as_in_kubernetes(
-    command: list[str], args: list[str], output: str, run: Run, built: Callable[[str], str], engine: Callable[..., str]
+    command: list[str], args: list[str], output: str, run: Run, image: str
 ) -> None:
-    file = f'FROM {built("cpu")}\nENTRYPOINT ["echo", "entry point"]\nCMD ["command"]\n'
-    engine("build", "--tag", "seatrial-test/entry-point:1", "-", input=file)
-    assert run("", image="seatrial-test/entry-point:1", command=command, args=args) == (0, output)
+    assert run("", image=image, command=command, args=args) == (0, output)
 
 
 def test_a_container_sees_its_own_variables_the_way_to_the_server_and_nothing_of_the_host(
@@ -175,30 +184,64 @@ def test_a_container_that_runs_out_of_memory_says_so(run: Run) -> None:
     assert "The container ran out of memory: its limit is 64,000,000 bytes." in output
 
 
-@pytest.mark.parametrize("script", ["trap 'echo ended; exit' TERM; {}", "trap '' TERM; {}"], ids=["polite", "stubborn"])
-def test_a_cancelled_container_is_told_then_killed_and_removed(
-    script: str,
-    docker: DockerRuntime,
-    container: Callable[..., Container],
-    left: Callable[[], Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("seatrial.localvertex.processes._GRACE_SECONDS", 1.0)
-    task = container(script.format("touch /gcs/bucket/started; while true; do sleep 0.1; done"))
+@pytest.fixture
+def started(docker: DockerRuntime, container: Callable[..., Container], tmp_path: Path) -> Callable[..., Any]:
+    """Starts a container that runs for long after this script, and returns it as a task."""
 
-    async def cancel_when_started() -> None:
+    async def started(script: str) -> "asyncio.Task[int]":
+        task = container(f"{script}; touch /gcs/bucket/started; while true; do sleep 0.1; done")
         running = asyncio.create_task(docker.run(task))
         async with asyncio.timeout(60):
             while not (tmp_path / "buckets" / "bucket" / "started").exists():
                 await asyncio.sleep(0.02)
+        return running
+
+    return started
+
+
+@pytest.mark.parametrize(
+    ("script", "patience", "output"),
+    [("trap 'echo ended; exit' TERM", 60.0, "ended\n"), ("trap '' TERM", 1.0, "")],
+    ids=["polite", "stubborn"],
+)
+def test_a_cancelled_container_is_told_then_killed_and_removed(
+    script: str,
+    patience: float,
+    output: str,
+    started: Callable[..., Any],
+    left: Callable[[], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("seatrial.localvertex.processes._GRACE_SECONDS", patience)
+
+    async def cancel() -> None:
+        running = await started(script)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
 
-    asyncio.run(cancel_when_started())
+    asyncio.run(cancel())
     assert not left()
-    assert task.log.read_text() == ("ended\n" if "ended" in script else "")
+    assert (tmp_path / "logs" / "task.log").read_text() == output
+
+
+def test_a_container_whose_client_is_killed_has_failed_and_is_removed(
+    started: Callable[..., Any], left: Callable[[], Any], tmp_path: Path
+) -> None:
+    async def kill_client() -> None:
+        running = await started("true")
+        [client] = [
+            int(file.parent.name)
+            for file in Path("/proc").glob("[0-9]*/cmdline")
+            if file.read_bytes().startswith(b"docker\0run\0") and os.fsencode(tmp_path) in file.read_bytes()
+        ]
+        os.kill(client, signal.SIGKILL)
+        with pytest.raises(TaskError, match="client ended before the container"):
+            await running
+
+    asyncio.run(kill_client())
+    assert not left()
 
 
 def test_what_a_state_folder_has_left_is_removed(

@@ -65,10 +65,11 @@ def _write_model(path: Path) -> None:
 
 
 def test_tasks_run_in_containers_and_a_failing_one_has_failed(seen: dict[str, Any]) -> None:
+    written = f"{2**30}\nfrom the environment"  # the first line is the limit of memory
     assert seen["pipeline"] == {
         "state": "PIPELINE_STATE_FAILED",
         "fail": "The replica workerpool0-0 exited with a non-zero status of 3. this is why",
-        "read": {"data": "from the environment", "same": "from the environment", "length": 540_000},
+        "read": {"data": written, "same": written, "length": 540_000},
     }
 
 

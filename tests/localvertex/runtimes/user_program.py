@@ -16,9 +16,15 @@ from kfp.dsl import Dataset, Input, Output
 CPU, SERVING, BUCKET, WHEEL = sys.argv[1:]
 
 
+WRITE = """
+cat /sys/fs/cgroup/memory.max 2>/dev/null > "$0" || cat /sys/fs/cgroup/memory/memory.limit_in_bytes > "$0"
+printf "%s" "$MINE" >> "$0"
+"""
+
+
 @dsl.container_component
 def write(data: Output[Dataset]) -> dsl.ContainerSpec:
-    return dsl.ContainerSpec(image=CPU, command=["sh", "-c", 'printf "%s" "$MINE" > "$0"'], args=[data.path])
+    return dsl.ContainerSpec(image=CPU, command=["sh", "-c", WRITE], args=[data.path])
 
 
 @dsl.component(base_image=CPU, install_kfp_package=False)
@@ -40,15 +46,16 @@ def fail() -> dsl.ContainerSpec:
 
 
 @dsl.pipeline(name="containers")
-def pipeline(text: str) -> None:
-    written = write().set_env_variable("MINE", "from the environment").set_memory_limit("1Gi").set_cpu_limit("500m")
+def pipeline(text: str, memory: str) -> None:
+    written = write().set_env_variable("MINE", "from the environment").set_memory_limit(memory).set_cpu_limit("500m")
     read(data=written.outputs["data"], text=text)
     fail()
 
 
 def run_pipeline() -> dict[str, Any]:
     compiler.Compiler().compile(pipeline, "pipeline.yaml")
-    job = aiplatform.PipelineJob("test", "pipeline.yaml", parameter_values={"text": "ä'\"\n$(x) " * 60_000})
+    parameters = {"text": "ä'\"\n$(x) " * 60_000, "memory": "1Gi"}
+    job = aiplatform.PipelineJob("test", "pipeline.yaml", parameter_values=parameters)
     job.submit()
     while "RUNNING" in job.state.name or "PENDING" in job.state.name:
         time.sleep(0.05)
