@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any
 
+from ..api import invalid
 from .ir import Component
 from .outcome import TaskError, Values
 
@@ -36,6 +37,18 @@ def is_met(condition: str, component: Component, inputs: Values) -> bool:
     if not isinstance(result, bool):
         raise TaskError(f"The condition {condition!r} gives {result!r}; expected true or false.")
     return result
+
+
+def check(condition: str) -> None:
+    """Refuses an expression that is none.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT.
+    """
+    try:
+        _compile(condition)
+    except ValueError as error:
+        raise invalid(f"pipeline_spec: the condition {condition!r} cannot be read: {error}") from None
 
 
 def _compile(condition: str) -> Any:

@@ -149,6 +149,13 @@ class Pipeline:
     root: Component
     components: Mapping[str, Component]
 
+    def conditions(self) -> Iterator[str]:
+        """The conditions of all tasks."""
+        for component in (self.root, *self.components.values()):
+            for task in component.dag.tasks if component.dag else ():
+                if task.condition:
+                    yield task.condition
+
 
 def read_pipeline(spec: Json) -> Pipeline:
     """Reads a pipeline spec and checks that what it refers to is there.
@@ -172,6 +179,8 @@ def read_pipeline(spec: Json) -> Pipeline:
         raise invalid(f"pipeline_spec cannot be read: {error!r}. Compile the pipeline again with KFP 2.") from None
     if pipeline.root.dag is None:
         raise invalid("pipeline_spec.root has no dag.")
+    if not pipeline.root.dag.tasks:
+        raise invalid("pipeline_spec.root has no tasks.")
     if not _NAME.fullmatch(pipeline.name):
         raise invalid(f"pipeline_spec: the name {pipeline.name!r} of the pipeline does not match {_NAME.pattern}.")
     _check_components(pipeline)

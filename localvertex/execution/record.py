@@ -118,7 +118,7 @@ class TaskRecord:
         self.detail.state = enum("PipelineTaskDetail.State")[state]
         status = self.detail.pipeline_task_status.add(state=self.detail.state)
         stamp(status, "update_time")
-        if state == "RUNNING" and not self.detail.HasField("start_time"):
+        if state in ("RUNNING", "SKIPPED") and not self.detail.HasField("start_time"):
             stamp(self.detail, "start_time")
         if error:
             status.error.code = _CODES.get(state, code_pb2.FAILED_PRECONDITION)

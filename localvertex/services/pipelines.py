@@ -12,6 +12,7 @@ from .. import operations
 from ..api import METHODS, VERTEX, ApiError, enum, invalid, message, to_dict
 from ..dispatcher import handles
 from ..environment import logs_folder
+from ..execution import conditions
 from ..execution.ir import Parameter, Pipeline, read_pipeline
 from ..execution.lineage import metadata_store
 from ..execution.pipeline import TERMINAL_STATES
@@ -51,6 +52,8 @@ async def create_pipeline_job(vertex: Vertex, request: Any) -> Any:
     if len(job.display_name) > _LONGEST_DISPLAY_NAME:
         raise invalid(f"display_name of PipelineJob must have at most {_LONGEST_DISPLAY_NAME} characters.")
     pipeline = read_pipeline(from_struct(job.pipeline_spec))
+    for condition in pipeline.conditions():
+        conditions.check(condition)
     job.name = f"{request.parent}/pipelineJobs/{_job_id(request.pipeline_job_id, pipeline)}"
     _check_output_directory(vertex, job.runtime_config.gcs_output_directory)
     _check_parameters(pipeline, job.runtime_config)

@@ -48,6 +48,7 @@ def test_a_task_that_would_do_the_same_is_skipped_and_gives_the_same_artifacts(r
     assert second.artifacts("write", "data")[0].name == first.artifacts("write", "data")[0].name
     assert second.output("read") == bucket
     assert second.details["read"].execution.state.name == "CACHED"
+    assert second.details["read"].start_time <= second.details["read"].end_time
     assert second.details["read"].execution.name != first.details["read"].execution.name
 
 

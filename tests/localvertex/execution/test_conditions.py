@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kfp import dsl
 
-from seatrial.localvertex.execution.conditions import is_met
+from seatrial.localvertex.api import ApiError
+from seatrial.localvertex.execution.conditions import check, is_met
 from seatrial.localvertex.execution.ir import Component, Parameter
 from seatrial.localvertex.execution.outcome import TaskError, Values
 
@@ -140,3 +141,9 @@ def test_a_missing_optional_parameter_is_null() -> None:
 def test_a_condition_that_is_not_true_or_false_is_an_error(condition: str) -> None:
     with pytest.raises(TaskError, match="condition"):
         _evaluate(condition, x="a")
+
+
+def test_an_expression_that_is_none_is_refused_before_anything_runs() -> None:
+    check(f"{_VALUE} == 'it's'")
+    with pytest.raises(ApiError, match="cannot be read"):
+        check(f"{_VALUE} == ")

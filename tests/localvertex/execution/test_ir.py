@@ -144,6 +144,7 @@ def _inputs_of_add_2(spec: dict[str, Any]) -> Any:
         (lambda spec: spec.clear(), "schemaVersion"),
         (lambda spec: spec.pop("root"), "root"),
         (lambda spec: spec["root"].pop("dag"), "no dag"),
+        (lambda spec: spec["root"].update(dag={}), "no tasks"),
         (lambda spec: spec["components"].pop("comp-add"), "'comp-add', which is no component"),
         (lambda spec: spec["deploymentSpec"]["executors"].pop("exec-add"), "'exec-add'"),
         (lambda spec: spec["root"]["dag"]["tasks"].pop("add"), "'add', which is no task"),
