@@ -66,6 +66,7 @@ def run(
     as_json: _Json = False,
     cache: _Cache = None,
     runtime: Runtime = None,
+    logs: Annotated[bool, typer.Option(help="Show what the tasks write to their logs.")] = True,
 ) -> None:
     """Run a pipeline on the local Vertex AI and show its tasks; exit 0 only if it succeeded."""
     template = find_template(name)
@@ -73,7 +74,7 @@ def run(
     from .run import run_pipeline
 
     with local_vertex(runtime):
-        status = run_pipeline(template, values, _console, local=True, enable_caching=cache, **WHERE)
+        status = run_pipeline(template, values, _console, local=True, show_logs=logs, enable_caching=cache, **WHERE)
     if as_json:
         print(json.dumps(status.as_json()))
     if status.state != "SUCCEEDED":

@@ -5,6 +5,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from .log_stream import LogStream
 from .submit import RunStatus, TaskStatus
 
 _STYLES = {
@@ -23,10 +24,11 @@ class RunView:
 
     Args:
         console: Where to show it.
+        logs: The logs of its tasks, to be shown as well.
     """
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, logs: LogStream | None = None) -> None:
+        self._console, self._logs = console, logs
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._seen: dict[str, str] = {}
 
@@ -40,7 +42,9 @@ class RunView:
             self._live.stop()
 
     def show(self, status: RunStatus) -> None:
-        """Shows one status."""
+        """Shows one status, after what the tasks have written to their logs."""
+        for name, line in self._logs.new_lines() if self._logs else ():
+            self._console.print(Text.assemble((f"{name} │ ", "dim"), Text.from_ansi(line)), soft_wrap=True)
         if self._live:
             self._live.update(task_table(status), refresh=True)
             return

@@ -1,6 +1,7 @@
 """`seatrial run` and `seatrial submit`: submit, show the tasks, say how it ended."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from .console import RunView
+from .local import task_logs
+from .log_stream import LogStream
 from .submit import RunStatus, follow, read_status, submit
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ def run_pipeline(
     *,
     local: bool,
     wait: bool = True,
+    show_logs: bool = False,
     **where: Any,
 ) -> RunStatus:
     """Submits a pipeline and follows it.
@@ -32,6 +36,7 @@ def run_pipeline(
         local: Whether this process's environment points to the local Vertex AI. An interrupt cancels a local run; one
             in the cloud goes on without its spectator.
         wait: Whether to follow the run to its end.
+        show_logs: Whether to show what the tasks of a local run write.
         where: Passed to `submit`: project, location, pipeline_root, …
     """
     with console.status("submitting"):
@@ -39,8 +44,9 @@ def run_pipeline(
     console.print(f"submitted {job.resource_name}")
     if not wait:
         return read_status(job)
+    logs = LogStream(partial(task_logs, job.name, None)) if show_logs else None
     try:
-        with RunView(console) as view:
+        with RunView(console, logs) as view:
             status = follow(job, view.show, local=local)
     except KeyboardInterrupt:
         if local:

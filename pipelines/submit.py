@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from google.cloud import aiplatform
 
 _POLL_SECONDS = {True: 0.25, False: 5.0}
+_OUTPUT = "output:"
 _TERMINAL = {"SUCCEEDED", "FAILED", "CANCELLED", "PAUSED"}
 
 
@@ -32,6 +33,7 @@ class TaskStatus:
         headline: The one number that matters, which components put into an output artifact's metadata.
         error: Why it failed; empty if it did not.
         outputs: Output name → URI of the artifact.
+        parameters: Output name → value.
     """
 
     name: str
@@ -40,17 +42,24 @@ class TaskStatus:
     headline: str = ""
     error: str = ""
     outputs: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run at one moment. `state` is "PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED", …"""
+    """A run at one moment.
+
+    Attributes:
+        state: "PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED", …
+        outputs: What the pipeline itself puts out: name → value, or URI of the artifact.
+    """
 
     job: str
     state: str
     seconds: float
     tasks: list[TaskStatus]
     error: str
+    outputs: dict[str, Any] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -64,7 +73,14 @@ class RunStatus:
             "job": self.job,
             "seconds": round(self.seconds, 1),
             "tasks": {task.name: task.state for task in self.tasks},
-            "outputs": {f"{task.name}.{name}": uri for task in self.tasks for name, uri in task.outputs.items()},
+            "outputs": {
+                **{
+                    f"{task.name}.{name}": value
+                    for task in self.tasks
+                    for name, value in (task.outputs | task.parameters).items()
+                },
+                **self.outputs,
+            },
             "error": self.error,
         }
 
@@ -151,17 +167,44 @@ def read_status(job: "aiplatform.PipelineJob") -> RunStatus:
     details = list(resource.job_detail.task_details)
     groups = {detail.parent_task_id for detail in details}
     tasks = [detail for detail in details if detail.task_id not in groups and detail.parent_task_id]
+    pipeline = [detail for detail in details if not detail.parent_task_id]
     return RunStatus(
         job=resource.name.rsplit("/", 1)[-1],
         state=state.name.removeprefix("PIPELINE_STATE_") if state else "PENDING",
         seconds=_seconds(resource),
         tasks=[_task_status(detail, name) for detail, name in zip(tasks, _unique_names(tasks), strict=True)],
         error=resource.error.message,
+        outputs={name: value for detail in pipeline for name, value in _outputs(detail).items()},
     )
 
 
+def _outputs(detail: Any) -> dict[str, Any]:
+    return _parameters(detail) | {name: artifact.uri for name, artifact in _artifacts(detail)}
+
+
+def _artifacts(detail: Any) -> list[tuple[str, Any]]:
+    return [(output, artifact) for output, entry in dict(detail.outputs).items() for artifact in entry.artifacts]
+
+
+def _parameters(detail: Any) -> dict[str, Any]:
+    """The output parameters, which Vertex AI keeps in the metadata of the task's execution."""
+    fields = type(detail).pb(detail).execution.metadata.fields
+    return {
+        name.removeprefix(_OUTPUT): _plain(value) for name, value in sorted(fields.items()) if name.startswith(_OUTPUT)
+    }
+
+
+def _plain(value: Any) -> Any:
+    from google.protobuf import json_format
+
+    try:
+        return json_format.MessageToDict(value)
+    except json_format.SerializeToJsonError:  # JSON has no way to say NaN or infinity
+        return str(value)
+
+
 def _task_status(detail: Any, name: str) -> TaskStatus:
-    artifacts = [(output, artifact) for output, entry in dict(detail.outputs).items() for artifact in entry.artifacts]
+    artifacts = _artifacts(detail)
     headlines = [
         str(artifact.metadata["headline"]) for _, artifact in artifacts if "headline" in (artifact.metadata or {})
     ]
@@ -173,6 +216,7 @@ def _task_status(detail: Any, name: str) -> TaskStatus:
         headline=headlines[0] if headlines else "",
         error=detail.error.message,
         outputs={output: artifact.uri for output, artifact in artifacts},
+        parameters=_parameters(detail),
     )
 
 

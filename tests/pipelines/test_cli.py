@@ -1,5 +1,6 @@
 """The command `seatrial`, run as a process, as people run it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from kfp import compiler, dsl
 
 SEATRIAL = str(Path(sys.executable).with_name("seatrial"))
 COMMANDS = [
@@ -132,3 +134,39 @@ def test_an_interrupted_program_ends_in_its_own_time(tmp_path):
         os.killpg(running.pid, signal.SIGINT)
         assert running.stdout.read() == "saved\n"
     assert running.returncode == 7
+
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def describe(count: int, data: dsl.Output[dsl.Dataset]) -> dict:
+    with open(data.path, "w") as file:
+        file.write("x")
+    print("counted", count)
+    return {"count": count, "half": count / 2}
+
+
+@dsl.pipeline(name="described")
+def described(count: int = 3) -> dict:
+    return describe(count=count).outputs["Output"]
+
+
+def test_a_run_shows_the_logs_and_prints_what_tasks_and_the_pipeline_put_out(seatrial, tmp_path):
+    compiler.Compiler().compile(described, str(tmp_path / "described.yaml"))
+    finished = seatrial("run", str(tmp_path / "described.yaml"), "-p", "count=4", "--json")
+
+    assert finished.returncode == 0, finished.stderr
+    assert "describe-2 │ counted 4" in finished.stderr
+    assert "KFP Executor" not in finished.stderr
+    result = json.loads(finished.stdout.splitlines()[-1])
+    assert (result["state"], result["tasks"], result["error"]) == ("SUCCEEDED", {"describe": "SUCCEEDED"}, "")
+    value = {"count": 4, "half": 2}
+    assert result["outputs"].pop("describe.data").startswith("gs://")
+    assert result["outputs"] == {"describe.Output": value, "Output": value}
+
+
+def test_a_run_can_leave_the_logs_out(seatrial, tmp_path):
+    compiler.Compiler().compile(described, str(tmp_path / "described.yaml"))
+    finished = seatrial("run", str(tmp_path / "described.yaml"), "--no-logs")
+
+    assert finished.returncode == 0, finished.stderr
+    assert "counted" not in finished.stderr
+    assert "succeeded" in finished.stderr
