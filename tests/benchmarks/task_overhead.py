@@ -2,8 +2,8 @@
 
     python tests/benchmarks/task_overhead.py [--json] [--repeat N]
 
-A chain of ten lightweight components that do nothing gives the seconds a task; eight components that sleep for one second
-in a ParallelFor show how many run at once. Both sides run the components as subprocesses of this Python, without
+A chain of ten lightweight components that do nothing gives the seconds a task; eight components that sleep for one
+second in a ParallelFor show how many run at once. Both sides run the components as subprocesses of this Python, without
 caching; the local Vertex also takes the job through its API and keeps it. Medians of N runs that alternate.
 """
 
