@@ -41,6 +41,11 @@ async def _answer(vertex: Vertex, request: web.Request) -> Any:
         case "POST", "directory-renames":
             before = RENAMES.forbidden
             if (await _document(request)).get("forbidden"):
+                if vertex.runtime.name == "docker":
+                    raise ApiError(
+                        "FAILED_PRECONDITION",
+                        "Renames of directories are forbidden to processes only; the runtime is docker.",
+                    )
                 await RENAMES.forbid(buckets_folder(vertex.home))
             else:
                 RENAMES.allow()

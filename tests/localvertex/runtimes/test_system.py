@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from seatrial.components.prediction.models import save_model
-from seatrial.localvertex import lifecycle
+from seatrial.localvertex import injection, lifecycle
 from seatrial.localvertex.runtimes.engine import HOME_LABEL
 
 # The first test waits until the images are built.
@@ -87,12 +87,32 @@ def test_a_model_is_served_by_the_entry_point_of_its_image(seen: dict[str, Any])
     assert seen["model"]["labels"] == ["good", "bad"]
 
 
+def _containers(engine: Callable[..., str], running: lifecycle.Running) -> list[str]:
+    return engine("ps", "--all", "--quiet", f"--filter=label={HOME_LABEL}={running.home}").split()
+
+
+def test_a_model_that_is_killed_on_demand_is_served_by_a_new_container(
+    running: lifecycle.Running, seen: dict[str, Any], engine: Callable[..., str]
+) -> None:
+    [before] = _containers(engine, running)
+    injection.kill_model(seen["model"]["endpoint"], home=running.home)
+    _eventually(lambda: _containers(engine, running) not in ([], [before]))
+
+
+def test_renames_cannot_be_forbidden_to_containers(running: lifecycle.Running) -> None:
+    with (
+        pytest.raises(lifecycle.LifecycleError, match="to processes only; the runtime is docker"),
+        injection.forbid_directory_renames(home=running.home),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("killed", [["pid"], ["supervisor"], ["pid", "supervisor"]], ids="+".join)
 def test_no_container_outlives_a_server_that_is_killed(
     killed: list[str], running: lifecycle.Running, seen: dict[str, Any], engine: Callable[..., str]
 ) -> None:
     def containers() -> list[str]:
-        return engine("ps", "--all", "--quiet", f"--filter=label={HOME_LABEL}={running.home}").split()
+        return _containers(engine, running)
 
     current = lifecycle.start(running.home, ephemeral=False, runtime="docker")  # a new one after the first case
     [served] = _eventually(containers)  # that of the deployed model
@@ -116,4 +136,4 @@ def test_a_stopped_server_leaves_no_container(
     running: lifecycle.Running, engine: Callable[..., str], seen: dict[str, Any]
 ) -> None:
     lifecycle.stop(running.home)
-    assert not engine("ps", "--all", "--quiet", f"--filter=label={HOME_LABEL}={running.home}")
+    assert not _containers(engine, running)

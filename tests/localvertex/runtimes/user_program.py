@@ -121,7 +121,8 @@ def serve() -> dict[str, Any]:
         serving_container_health_route="/health",
     )
     endpoint = model.deploy(machine_type="n1-standard-4")
-    return {"labels": [found["label"] for found in endpoint.predict(["fine tea", "awful tea"]).predictions]}
+    labels = [found["label"] for found in endpoint.predict(["fine tea", "awful tea"]).predictions]
+    return {"labels": labels, "endpoint": endpoint.resource_name}
 
 
 aiplatform.init(project="local-project", location="us-central1", staging_bucket=f"gs://{BUCKET}")
