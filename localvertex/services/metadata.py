@@ -152,6 +152,17 @@ async def query_artifact_lineage_subgraph(vertex: Vertex, request: Any) -> Any:
     )
 
 
+def create_child_context(vertex: Vertex, parent: str, context: Any) -> None:
+    """Stores a new context and puts it under another one.
+
+    Raises:
+        ApiError: NOT_FOUND if there is no such parent, ALREADY_EXISTS if the context is there.
+    """
+    _require(vertex, parent)
+    _create(vertex, context)
+    vertex.store.remember(_CONTEXT_CHILD, f"{parent}|{context.name}", "")
+
+
 def _create(vertex: Vertex, resource: Any) -> Any:
     store_name = resource.name.rsplit("/", 2)[0]
     if store_name.endswith("/default") and vertex.store.find(store_name) is None:

@@ -58,11 +58,11 @@ async def upload_model(vertex: Vertex, request: Any) -> Any:
         raise invalid("container_spec.image_uri of Model is required.")
     _check_aliases(version.version_aliases)
     model = _parent_model(vertex, request) if request.parent_model else _new_model(vertex, request)
-    aliases = set(version.version_aliases)
+    aliases = list(version.version_aliases)
     if not _versions(vertex, model):
-        aliases.add(_DEFAULT)
+        aliases.append(_DEFAULT)
     with vertex.store.transaction():
-        _release_aliases(vertex, model, aliases)
+        _release_aliases(vertex, model, set(aliases))
         version.version_id = _next_version(vertex, model)
         version.name = f"{model}@{version.version_id}"
         _set_aliases(version, aliases)
@@ -127,7 +127,8 @@ async def merge_version_aliases(vertex: Vertex, request: Any) -> Any:
     with vertex.store.transaction():
         _release_aliases(vertex, _unversioned(version.name), added - removed)
         version = vertex.store.get(version.name)
-        _set_aliases(version, (set(version.version_aliases) | added) - (removed - added))
+        kept = [alias for alias in version.version_aliases if alias not in removed - added]
+        _set_aliases(version, [*kept, *sorted(added)])
         return _shown([_save(vertex, version)], _deployments(vertex), versioned=True)[0]
 
 
@@ -228,12 +229,13 @@ def _release_aliases(vertex: Vertex, model: str, aliases: set[str]) -> None:
     """Takes aliases from the versions that have them: an alias means one version of a model."""
     for version in _versions(vertex, model):
         if aliases & set(version.version_aliases):
-            _set_aliases(version, set(version.version_aliases) - aliases)
+            _set_aliases(version, [alias for alias in version.version_aliases if alias not in aliases])
             _save(vertex, version)
 
 
-def _set_aliases(version: Any, aliases: set[str]) -> None:
-    version.version_aliases[:] = sorted(aliases)
+def _set_aliases(version: Any, aliases: Iterable[str]) -> None:
+    """Sets aliases, each once, in their order: the SDK's own tests expect them back as they were given."""
+    version.version_aliases[:] = dict.fromkeys(aliases)
 
 
 def _save(vertex: Vertex, version: Any) -> Any:

@@ -18,6 +18,7 @@ from ..execution.lineage import metadata_store
 from ..execution.pipeline import TERMINAL_STATES
 from ..execution.values import from_protobuf, from_struct, matches, shown
 from ..filters import parse_filter
+from ..names import project_number
 from ..storage.errors import StorageError
 from ..verbs import page
 from ..vertex import Vertex
@@ -58,6 +59,7 @@ async def create_pipeline_job(vertex: Vertex, request: Any) -> Any:
     _check_output_directory(vertex, job.runtime_config.gcs_output_directory)
     _check_parameters(pipeline, job.runtime_config)
     _check_input_artifacts(vertex, pipeline, job)
+    job.service_account = job.service_account or _default_service_account(request.parent)
     job.state = enum("PipelineState")["PIPELINE_STATE_PENDING"]
     vertex.store.create(job)
     vertex.pipelines.submit(job.name)
@@ -106,6 +108,11 @@ async def delete_pipeline_job(vertex: Vertex, request: Any) -> Any:
     vertex.store.delete(job.name)
     shutil.rmtree(logs_folder(vertex.home) / job.name.rsplit("/", 1)[1], ignore_errors=True)
     return operations.finished(vertex.store, job.name, "DeleteOperationMetadata", empty_pb2.Empty())
+
+
+def _default_service_account(parent: str) -> str:
+    """The account of Compute Engine, as which a job runs that names no other."""
+    return f"{project_number(parent.split('/')[1])}-compute@developer.gserviceaccount.com"
 
 
 def _job_id(wanted: str, pipeline: Pipeline) -> str:

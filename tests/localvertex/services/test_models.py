@@ -78,7 +78,7 @@ def test_a_new_default_version_takes_the_alias_from_the_old_one():
 def test_a_new_version_takes_its_aliases_from_the_versions_that_have_them():
     model = upload(version_aliases=["champion", "oldest"])
     upload_version(model, is_default_version=False, version_aliases=["champion"])
-    assert aliases(model) == {"1": ["default", "oldest"], "2": ["champion"]}
+    assert aliases(model) == {"1": ["oldest", "default"], "2": ["champion"]}
 
 
 def test_an_upload_that_breaks_off_leaves_the_aliases_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -192,7 +192,7 @@ def test_the_default_alias_is_moved_but_not_removed():
 def test_adding_and_removing_an_alias_at_once_cancel_each_other_out(client: ModelServiceClient):
     model = upload(version_aliases=["stays"])
     merged = client.merge_version_aliases(name=f"{model.resource_name}@1", version_aliases=["stays", "-stays", "new"])
-    assert list(merged.version_aliases) == ["default", "new", "stays"]
+    assert list(merged.version_aliases) == ["stays", "default", "new"]
 
 
 def test_the_number_of_a_deleted_version_is_not_used_again():
