@@ -3,8 +3,8 @@
     seatrial local run -- python tests/conformance/kubeflow_samples.py CHECKOUT [--only TEXT] [--json]
 
 CHECKOUT is a checkout of https://github.com/kubeflow/pipelines. Its samples install packages: this needs a package
-index, and takes about ten minutes. A sample is as expected if its job succeeds, or fails where it is made to fail. Those that
-cannot run here are left out, each with its reason below.
+index, and takes about ten minutes. A sample is as expected if its job succeeds, or fails where it is made to fail.
+Those that cannot run here are left out, each with its reason below.
 """
 
 import argparse
