@@ -52,7 +52,6 @@ async def upload_model(vertex: Vertex, request: Any) -> Any:
     """A new model, or a new version of the parent model."""
     version = message("Model")()
     version.CopyFrom(request.model)
-    version.ClearField("deployed_models")
     check_display_name(version)
     if not version.container_spec.image_uri:
         raise invalid("container_spec.image_uri of Model is required.")
