@@ -107,7 +107,9 @@ async def deploy_model(vertex: Vertex, request: Any) -> Any:
         vertex.store.save(current)
         return message("DeployModelResponse")(deployed_model=deployed)
 
-    return operations.start(vertex.store, vertex.tasks, request.endpoint, "DeployModelOperationMetadata", deploy())
+    return operations.start(
+        vertex.store, vertex.tasks, request.endpoint, "DeployModelOperationMetadata", deploy(), stoppable=True
+    )
 
 
 @handles("EndpointService.UndeployModel")
