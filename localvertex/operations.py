@@ -30,11 +30,27 @@ def finished(store: Store, name: str, metadata_type: str, response: Any) -> Any:
     return store.save(operation)
 
 
-def start(store: Store, tasks: Tasks, name: str, metadata_type: str, work: Awaitable[Any]) -> Any:
-    """An operation that is done when `work` is: its result is the response, an `ApiError` the operation's error."""
+def start(
+    store: Store, tasks: Tasks, name: str, metadata_type: str, work: Awaitable[Any], *, stoppable: bool = False
+) -> Any:
+    """An operation that is done when `work` is: its result is the response, an `ApiError` the operation's error.
+
+    Args:
+        store: Where the operation is kept.
+        tasks: Where the work goes on.
+        name: Resource that it works on.
+        metadata_type: Name of the message that describes the operation.
+        work: What is to be done.
+        stoppable: Whether the work leaves nothing behind when it is cancelled midway.
+    """
     operation = _new(store, name, metadata_type)
-    tasks.spawn(_finish(store, operation.name, work), name=operation.name)
+    tasks.spawn(_finish(store, operation.name, work), name=operation.name, stoppable=stoppable)
     return operation
+
+
+def cancelled(store: Store, name: str) -> None:
+    """Ends an operation whose work was stopped."""
+    _fail(store, store.get(name), code_pb2.CANCELLED, "The operation was cancelled.")
 
 
 def interrupt_unfinished(store: Store, reason: str) -> None:

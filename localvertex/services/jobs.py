@@ -17,7 +17,6 @@ from . import metadata
 
 # Google's launchers sleep twenty seconds between two calls: one that waits a little spares short jobs that.
 _PATIENCE_SECONDS = 4.0
-_OUTPUT_ONLY = ("name", "state", "create_time", "start_time", "end_time", "update_time", "error", "web_access_uris")
 
 standard_methods("JobService", "CustomJob", "List")
 
@@ -27,8 +26,6 @@ async def create_custom_job(vertex: Vertex, request: Any) -> Any:
     """Checks a job and starts it."""
     job = message("CustomJob")()
     job.CopyFrom(request.custom_job)
-    for field in _OUTPUT_ONLY:
-        job.ClearField(field)
     check_display_name(job)
     _check_worker_pools(job.job_spec)
     _check_scheduling(job.job_spec.scheduling)

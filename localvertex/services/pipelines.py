@@ -27,18 +27,6 @@ from . import metadata
 _SERVICE = f"/{VERTEX}.PipelineService"
 _JOB_ID = re.compile(r"[a-z][-a-z0-9]{0,127}")
 _LONGEST_DISPLAY_NAME = 128
-_OUTPUT_ONLY = (
-    "name",
-    "create_time",
-    "start_time",
-    "end_time",
-    "update_time",
-    "state",
-    "job_detail",
-    "error",
-    "template_metadata",
-    "schedule_name",
-)
 
 
 @handles("PipelineService.CreatePipelineJob")
@@ -46,8 +34,6 @@ async def create_pipeline_job(vertex: Vertex, request: Any) -> Any:
     """Checks a job and starts it."""
     job = message("PipelineJob")()
     job.CopyFrom(request.pipeline_job)
-    for field in _OUTPUT_ONLY:
-        job.ClearField(field)
     if job.template_uri and not job.pipeline_spec.fields:
         raise ApiError("UNIMPLEMENTED", "template_uri is not emulated by the local Vertex AI: send the pipeline_spec.")
     if len(job.display_name) > _LONGEST_DISPLAY_NAME:
