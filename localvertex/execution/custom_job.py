@@ -29,6 +29,7 @@ from .reasons import last_reason
 
 _logger = logging.getLogger(__name__)
 _SECONDS_FOR_WORKERS_TO_END = 30.0
+_CANCELLED = "The custom job was cancelled."
 _CODES = {"CANCELLED": code_pb2.CANCELLED, "FAILED": code_pb2.INVALID_ARGUMENT}
 
 
@@ -62,13 +63,33 @@ def enter(vertex: Vertex, name: str, state: str, error: str = "") -> None:
     """Changes the state of a custom job ("RUNNING"), with the error that led to it."""
     job = vertex.store.get(name)
     job.state = enum("JobState")[f"JOB_STATE_{state}"]
-    if state == "RUNNING":
+    if state == "RUNNING" and not job.HasField("start_time"):
         stamp(job, "start_time")
     elif state in ("SUCCEEDED", "FAILED", "CANCELLED"):
         stamp(job, "end_time")
     if error:
         job.error.code, job.error.message = _CODES[state], error
     vertex.store.save(job)
+
+
+def recover(vertex: Vertex) -> None:
+    """Ends the jobs that a killed server left unfinished, or starts them again where that was asked for."""
+    states = enum("JobState")
+    for job in vertex.store.all("CustomJob"):
+        scheduling = job.job_spec.scheduling
+        if job.state == states["JOB_STATE_CANCELLING"]:
+            enter(vertex, job.name, "CANCELLED", _CANCELLED)
+        elif job.state not in (states["JOB_STATE_PENDING"], states["JOB_STATE_RUNNING"]):
+            continue
+        elif scheduling.restart_job_on_worker_restart and not scheduling.disable_retries:
+            start_custom_job(vertex, job.name)
+        else:
+            enter(vertex, job.name, "FAILED", STOPPED)
+
+
+def start_custom_job(vertex: Vertex, name: str) -> None:
+    """Starts to run a stored CustomJob."""
+    vertex.tasks.spawn(run_custom_job(vertex, name), name=name)
 
 
 async def run_custom_job(vertex: Vertex, name: str) -> None:
@@ -85,7 +106,7 @@ async def run_custom_job(vertex: Vertex, name: str) -> None:
         raise
     await _cancel([work, order])
     if work.cancelled():
-        enter(vertex, name, "CANCELLED", "The custom job was cancelled.")
+        enter(vertex, name, "CANCELLED", _CANCELLED)
     elif error := work.result():
         enter(vertex, name, "FAILED", error)
     else:
