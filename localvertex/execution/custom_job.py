@@ -77,14 +77,18 @@ def recover(vertex: Vertex) -> None:
     states = enum("JobState")
     for job in vertex.store.all("CustomJob"):
         scheduling = job.job_spec.scheduling
-        if job.state == states["JOB_STATE_CANCELLING"]:
-            enter(vertex, job.name, "CANCELLED", _CANCELLED)
-        elif job.state not in (states["JOB_STATE_PENDING"], states["JOB_STATE_RUNNING"]):
-            continue
-        elif scheduling.restart_job_on_worker_restart and not scheduling.disable_retries:
+        restarts = scheduling.restart_job_on_worker_restart and not scheduling.disable_retries
+        if restarts and job.state in (states["JOB_STATE_PENDING"], states["JOB_STATE_RUNNING"]):
             start_custom_job(vertex, job.name)
-        else:
-            enter(vertex, job.name, "FAILED", STOPPED)
+        elif not job.HasField("end_time"):
+            _end_interrupted(vertex, job.name)
+
+
+def _end_interrupted(vertex: Vertex, name: str) -> None:
+    if vertex.store.get(name).state == enum("JobState")["JOB_STATE_CANCELLING"]:
+        enter(vertex, name, "CANCELLED", _CANCELLED)
+    else:
+        enter(vertex, name, "FAILED", STOPPED)
 
 
 def start_custom_job(vertex: Vertex, name: str) -> None:
@@ -102,7 +106,7 @@ async def run_custom_job(vertex: Vertex, name: str) -> None:
         await asyncio.wait([work, order], return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
         await _cancel([work, order])
-        enter(vertex, name, "FAILED", STOPPED)
+        _end_interrupted(vertex, name)
         raise
     await _cancel([work, order])
     if work.cancelled():

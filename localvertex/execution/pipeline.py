@@ -65,8 +65,7 @@ class PipelineRunner:
         shutil.rmtree(private_folders(self._vertex.home), ignore_errors=True)
 
     def _end_interrupted(self, job: Any) -> None:
-        was_cancelled = job.state == enum("PipelineState")["PIPELINE_STATE_CANCELLING"]
-        outcome = CANCELLED if was_cancelled else _STOPPED
+        outcome = CANCELLED if _is_being_cancelled(job) else _STOPPED
         with self._vertex.store.transaction():
             interrupt_executions(self._vertex.store, job, outcome)
             JobRecord(self._vertex.store, job).interrupted(outcome)
@@ -75,7 +74,12 @@ class PipelineRunner:
         """Ends all runs, with their processes."""
         tasks = []
         for run, task in self._runs.values():
-            run.interrupt(_STOPPED)
+            if not _is_being_cancelled(run.record.job):
+                run.interrupt(_STOPPED)
             task.cancel()
             tasks.append(task)
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _is_being_cancelled(job: Any) -> bool:
+    return bool(job.state == enum("PipelineState")["PIPELINE_STATE_CANCELLING"])

@@ -212,6 +212,14 @@ def test_a_run_that_was_being_cancelled_when_the_server_was_killed_is_cancelled(
     assert _execution_states(in_process, job) == {"CANCELLED"}
 
 
+def test_a_run_that_was_being_cancelled_when_the_server_was_stopped_is_cancelled(in_process: Vertex) -> None:
+    async def cancel_and_stop(name: str) -> None:
+        await in_process.pipelines.cancel(name)
+        await in_process.pipelines.close()
+
+    assert _state(_while_sleeping(in_process, cancel_and_stop)) == "CANCELLED"
+
+
 def test_a_run_that_has_ended_cannot_be_cancelled(in_process: Vertex) -> None:
     @dsl.pipeline(name="short")
     def pipeline() -> None:
