@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from .environment import authority_file
-from .files import locked, write_private
+from .files import locked, temporary_suffix, write_private
 
 _VALIDITY = datetime.timedelta(days=3650)
 _RENEWAL_BEFORE_END = datetime.timedelta(days=365)
@@ -52,7 +52,9 @@ class Certificates:
         if host not in self._contexts:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.set_alpn_protocols(_PROTOCOLS)
-            with tempfile.NamedTemporaryFile(dir=self._folder) as file:  # the ssl module reads files only
+            with tempfile.NamedTemporaryFile(
+                dir=self._folder, suffix=temporary_suffix()
+            ) as file:  # ssl reads files only
                 file.write(_pem(self._key) + _pem(self._issue(host)))
                 file.flush()
                 context.load_cert_chain(file.name)

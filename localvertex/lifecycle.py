@@ -27,6 +27,7 @@ from .environment import MARKER_VARIABLE, PROXY_VARIABLES, client_environment
 from .files import locked
 from .front import LEASE_GRANTED, LEASE_REQUEST
 from .names import RuntimeName
+from .proc import parents
 from .runtimes.engine import EngineError, find_engine
 from .supervisor import SECONDS_TO_END
 
@@ -264,7 +265,8 @@ def _wait_until_ready(home: Path) -> Running | None:
     deadline = time.monotonic() + _SECONDS_TO_START
     while (supervisor := _supervisor(home)) is not None:
         running = _running(home, supervisor)
-        if running is not None:
+        # One that has lost its supervisor is about to end, too; without /proc it is not told to.
+        if running is not None and parents().get(running.pid, supervisor) == supervisor:
             return running
         if time.monotonic() > deadline:
             raise LifecycleError(

@@ -1,7 +1,7 @@
 """Long-running operations: work that outlasts the call which asked for it (https://google.aip.dev/151)."""
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from google.rpc import code_pb2
@@ -24,23 +24,27 @@ def finished(store: Store, name: str, metadata_type: str, response: Any) -> Any:
         metadata_type: Name of the message that describes the operation: "UploadModelOperationMetadata".
         response: What the operation returns.
     """
-    operation = _new(store, name, metadata_type)
-    operation.done = True
-    operation.response.Pack(response)
-    return store.save(operation)
+    return _succeed(store, _new(store, name, metadata_type), response)
 
 
 def start(
-    store: Store, tasks: Tasks, name: str, metadata_type: str, work: Awaitable[Any], *, stoppable: bool = False
+    store: Store,
+    tasks: Tasks,
+    name: str,
+    metadata_type: str,
+    work: Awaitable[Callable[[], Any]],
+    *,
+    stoppable: bool = False,
 ) -> Any:
-    """An operation that is done when `work` is: its result is the response, an `ApiError` the operation's error.
+    """An operation that is done when `work` is.
 
     Args:
         store: Where the operation is kept.
         tasks: Where the work goes on.
-        name: Resource that it works on.
+        name: Resource that it works on; the operation's name begins with its location.
         metadata_type: Name of the message that describes the operation.
-        work: What is to be done.
+        work: Its result is called for the response; what that stores appears together with the operation's end. An
+            `ApiError` becomes the operation's error.
         stoppable: Whether the work leaves nothing behind when it is cancelled midway.
     """
     operation = _new(store, name, metadata_type)
@@ -54,9 +58,13 @@ def cancelled(store: Store, name: str) -> None:
 
 
 def interrupt_unfinished(store: Store, reason: str) -> None:
-    """Ends the operations that an earlier server process left unfinished."""
+    """Ends the operations that an earlier server process left unfinished: with it, undeployed models have ended."""
     for operation in store.all(OPERATION):
-        if not operation.done:
+        if operation.done:
+            continue
+        if operation.metadata.Is(message("UndeployModelOperationMetadata").DESCRIPTOR):
+            _succeed(store, operation, message("UndeployModelResponse")())
+        else:
             _fail(store, operation, code_pb2.ABORTED, reason)
 
 
@@ -69,19 +77,22 @@ def _new(store: Store, name: str, metadata_type: str) -> Any:
     return store.create(operation)
 
 
-async def _finish(store: Store, name: str, work: Awaitable[Any]) -> None:
+async def _finish(store: Store, name: str, work: Awaitable[Callable[[], Any]]) -> None:
     try:
-        response = await work
+        respond = await work
+        with store.transaction():
+            _succeed(store, store.get(name), respond())
     except ApiError as error:
         _fail(store, store.get(name), error.code.value[0], error.message)
     except Exception as error:
         _logger.exception("operation %s", name)
         _fail(store, store.get(name), code_pb2.INTERNAL, f"Internal error: {error!r}")
-    else:
-        operation = store.get(name)
-        operation.done = True
-        operation.response.Pack(response)
-        store.save(operation)
+
+
+def _succeed(store: Store, operation: Any, response: Any) -> Any:
+    operation.done = True
+    operation.response.Pack(response)
+    return store.save(operation)
 
 
 def _fail(store: Store, operation: Any, code: int, reason: str) -> None:

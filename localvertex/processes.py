@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .execution.outcome import TaskError
-from .names import new_id
+from .proc import mark, marked, parents, private_folders
 from .renames import RENAMES
 from .vertex import Vertex
 
 _GRACE_SECONDS = 5.0
-# What a process starts inherits this variable, also in a session of its own: so it is found when its parent has gone.
-_MARK_VARIABLE = "SEATRIAL_PROCESS"
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Command:
     Attributes:
         arguments: The program and its arguments.
         environment: All its variables.
-        folder: Its working directory.
+        folder: Its working directory, which no other process has: what it starts is found by it.
         log: The file that its output is appended to.
     """
 
@@ -60,18 +58,13 @@ def child_environment(vertex: Vertex, folder: Path, variables: Mapping[str, str]
 @contextlib.asynccontextmanager
 async def private_folder(vertex: Vertex) -> AsyncIterator[Path]:
     """A new folder for one process, removed at the end of the block."""
-    parent = private_folders(vertex)
+    parent = private_folders(vertex.home)
     parent.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=parent, prefix=""))
     try:
         yield folder
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-
-
-def private_folders(vertex: Vertex) -> Path:
-    """The folder of the private folders."""
-    return vertex.home / "tasks"
 
 
 async def run(
@@ -91,27 +84,26 @@ async def run(
         TaskError: If it cannot be started.
         TimeoutError: If it takes longer than `timeout_seconds`.
     """
-    mark = new_id()
-    process = await _start(command, mark)
+    process = await _start(command)
     if started is not None:
         started(process.pid)
     try:
         async with asyncio.timeout(timeout_seconds):
             status = await process.wait()
     except (TimeoutError, asyncio.CancelledError):
-        await _terminate(process, mark)
+        await _terminate(process, command.folder)
         raise
-    _kill_rest(process.pid, _marked(mark))  # a container ends with its first process, too
+    _kill_rest(process.pid, marked(command.folder))  # a container ends with its first process, too
     return status if status >= 0 else 128 - status
 
 
-async def _start(command: Command, mark: str) -> asyncio.subprocess.Process:
+async def _start(command: Command) -> asyncio.subprocess.Process:
     command.log.parent.mkdir(parents=True, exist_ok=True)
     with command.log.open("ab") as log:
         try:
             return await RENAMES.start(
                 *command.arguments,
-                env={**command.environment, _MARK_VARIABLE: mark},
+                env={**command.environment, **mark(command.folder)},
                 cwd=command.folder,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
@@ -127,14 +119,14 @@ async def _start(command: Command, mark: str) -> asyncio.subprocess.Process:
             raise TaskError(f"The command {command.arguments[0]!r} cannot be started: {error}") from None
 
 
-async def _terminate(process: asyncio.subprocess.Process, mark: str) -> None:
+async def _terminate(process: asyncio.subprocess.Process, folder: Path) -> None:
     """Ends a process and its descendants: politely, then by force."""
     descendants = _descendants(process.pid)  # also those that have overwritten their environment, as setproctitle does
     signal_group(process.pid, signal.SIGTERM)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_GRACE_SECONDS):
             await process.wait()
-    _kill_rest(process.pid, {*descendants, *_marked(mark)})
+    _kill_rest(process.pid, {*descendants, *marked(folder)})
     await process.wait()
 
 
@@ -152,26 +144,10 @@ def signal_group(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
-def _marked(mark: str) -> list[int]:
-    """The processes that have inherited a mark; on systems without /proc none."""
-    entry, found = f"{_MARK_VARIABLE}={mark}".encode(), []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile, or is another user's
-            if entry in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
-    return found
-
-
 def _descendants(ancestor: int) -> list[int]:
     """The processes below a process, also those in sessions of their own; on systems without /proc none."""
-    parents = dict(_parents())
+    parent_of = parents()
     found = [ancestor]
     for process in found:
-        found += [child for child, parent in parents.items() if parent == process]
+        found += [child for child, parent in parent_of.items() if parent == process]
     return found[1:]
-
-
-def _parents() -> Iterable[tuple[int, int]]:
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            yield int(folder.name), int((folder / "stat").read_text().rpartition(")")[2].split()[1])

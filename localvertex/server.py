@@ -18,9 +18,11 @@ from . import administration, operations, rest
 from .api import ApiError
 from .certificates import Certificates
 from .dispatcher import GrpcHandler
-from .environment import buckets_folder, client_environment
+from .environment import authority_file, buckets_folder, client_environment
+from .execution import custom_job
 from .execution.outcome import STOPPED
 from .execution.pipeline import PipelineRunner
+from .files import remove_left_files
 from .front import Front
 from .lifecycle import write_server_file
 from .names import DEFAULT_PROJECT, RuntimeName
@@ -112,7 +114,7 @@ class Server:
     def _resume(self) -> None:
         operations.interrupt_unfinished(self._vertex.store, STOPPED)
         self._vertex.pipelines.recover()
-        jobs.recover(self._vertex)
+        custom_job.recover(self._vertex)
         self._vertex.serving.resume()
 
     def _leases_changed(self, count: int) -> None:
@@ -218,6 +220,8 @@ def main() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     home = arguments.home.resolve()
     buckets_folder(home).mkdir(parents=True, exist_ok=True)
+    for folder in (home, authority_file(home).parent):
+        remove_left_files(folder)
     runtime: RuntimeName = arguments.runtime
     # A container has a root folder of its own.
     private_root = runtime == "docker" or enter_private_root(buckets_folder(home))

@@ -15,9 +15,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
+from .proc import marked, parents, private_folders
 from .runtimes.engine import SECONDS_TO_REMOVE, EngineError, remove_containers
 
 _GRACE_SECONDS = 10
@@ -36,7 +36,9 @@ def main(lock: str, *command: str) -> None:
         os._exit(0)
     os.write(descriptor, str(os.getpid()).encode())
     os.set_inheritable(descriptor, True)  # by the server; it passes no descriptors on to its children
-    _remove_containers(Path(lock).parent)  # what was left when both were killed
+    # What was left when both were killed.
+    _kill_marked(private_folders(Path(lock).parent.resolve()))
+    _remove_containers(Path(lock).parent)
     status = _supervise(command)
     _kill_descendants()
     _remove_containers(Path(lock).parent)
@@ -84,7 +86,7 @@ def _kill_descendants() -> None:
     """Kills the children until there are none: the children of a killed one become ours."""
     deadline = time.monotonic() + _SECONDS_TO_DIE
     while time.monotonic() < deadline:
-        for child in _children():
+        for child in (process for process, parent in parents().items() if parent == os.getpid()):
             with contextlib.suppress(PermissionError):  # it runs as another user
                 os.kill(child, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
@@ -95,12 +97,13 @@ def _kill_descendants() -> None:
         return
 
 
-def _children() -> Iterator[int]:
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            if int(parent) == os.getpid():
-                yield int(folder.name)
+def _kill_marked(folder: Path) -> None:
+    deadline = time.monotonic() + _SECONDS_TO_DIE
+    while (processes := marked(folder)) and time.monotonic() < deadline:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.01)
 
 
 def _prctl(option: int, value: int) -> None:

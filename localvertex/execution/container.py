@@ -150,7 +150,7 @@ class ContainerTask:
             found = (reported.get("artifacts", {}).get(name, {}).get("artifacts") or [{}])[0]
             uri = mount.uri(found.get("uri") or expected["uri"])
             metadata = found.get("metadata") or {}
-            artifact = self.lineage.create_artifact(expected["name"], name, slot, uri, metadata)
+            artifact = self.lineage.new_artifact(expected["name"], name, slot, uri, metadata)
             outputs.artifacts[name] = [artifact]
         return outputs
 

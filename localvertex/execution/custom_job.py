@@ -33,6 +33,7 @@ _SECONDS_FOR_WORKERS_TO_END = 30.0
 # A replica ended by one of these signals is lost, as one whose machine was taken away; other failures are the code's.
 _LOST = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
 _MOST_RESTARTS = 5
+_CANCELLED = "The custom job was cancelled."
 _CODES = {"CANCELLED": code_pb2.CANCELLED, "FAILED": code_pb2.INVALID_ARGUMENT}
 
 
@@ -70,13 +71,37 @@ def enter(vertex: Vertex, name: str, state: str, error: str = "") -> None:
     """Changes the state of a custom job ("RUNNING"), with the error that led to it."""
     job = vertex.store.get(name)
     job.state = enum("JobState")[f"JOB_STATE_{state}"]
-    if state == "RUNNING":
+    if state == "RUNNING" and not job.HasField("start_time"):
         stamp(job, "start_time")
     elif state in ("SUCCEEDED", "FAILED", "CANCELLED"):
         stamp(job, "end_time")
     if error:
         job.error.code, job.error.message = _CODES[state], error
     vertex.store.save(job)
+
+
+def recover(vertex: Vertex) -> None:
+    """Ends the jobs that a killed server left unfinished, or starts them again where that was asked for."""
+    states = enum("JobState")
+    for job in vertex.store.all("CustomJob"):
+        scheduling = job.job_spec.scheduling
+        restarts = scheduling.restart_job_on_worker_restart and not scheduling.disable_retries
+        if restarts and job.state in (states["JOB_STATE_PENDING"], states["JOB_STATE_RUNNING"]):
+            start_custom_job(vertex, job.name)
+        elif not job.HasField("end_time"):
+            _end_interrupted(vertex, job.name)
+
+
+def _end_interrupted(vertex: Vertex, name: str) -> None:
+    if vertex.store.get(name).state == enum("JobState")["JOB_STATE_CANCELLING"]:
+        enter(vertex, name, "CANCELLED", _CANCELLED)
+    else:
+        enter(vertex, name, "FAILED", STOPPED)
+
+
+def start_custom_job(vertex: Vertex, name: str) -> None:
+    """Starts to run a stored CustomJob."""
+    vertex.tasks.spawn(run_custom_job(vertex, name), name=name)
 
 
 async def run_custom_job(vertex: Vertex, name: str) -> None:
@@ -89,11 +114,11 @@ async def run_custom_job(vertex: Vertex, name: str) -> None:
         await asyncio.wait([work, order], return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
         await _cancel([work, order])
-        enter(vertex, name, "FAILED", STOPPED)
+        _end_interrupted(vertex, name)
         raise
     await _cancel([work, order])
     if work.cancelled():
-        enter(vertex, name, "CANCELLED", "The custom job was cancelled.")
+        enter(vertex, name, "CANCELLED", _CANCELLED)
     elif error := work.result():
         enter(vertex, name, "FAILED", error)
     else:

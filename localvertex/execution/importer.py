@@ -24,7 +24,7 @@ def import_artifact(component: Component, inputs: Values, replace: Replace, line
     metadata = replace(dict(importer.get("metadata", {})), inputs.parameters)
     ((output, slot),) = component.output_artifacts.items()
     known = None if importer.get("reimport") else _find(lineage, uri, slot.schema_title, metadata)
-    artifact = known or lineage.create_artifact(lineage.new_artifact_name(), output, slot, uri, metadata)
+    artifact = known or lineage.new_artifact(lineage.new_artifact_name(), output, slot, uri, metadata)
     return Values({}, {output: [artifact]})
 
 

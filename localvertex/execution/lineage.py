@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..api import enum, message
+from ..api import enum, enum_name, message
 from ..names import location_of, new_id
 from ..store import Store
 from .ir import ArtifactSlot
 from .outcome import Outcome, Values
 
 _SCHEMA_VERSION = "0.0.1"
+_CONTEXT_EXECUTION = "context execution"
 _EXECUTION_STATES = {"SUCCEEDED": "COMPLETE", "SKIPPED": "CACHED", "FAILED": "FAILED", "CANCELLED": "CANCELLED"}
 
 
@@ -56,24 +57,29 @@ class Lineage:
             state=enum("Execution.State")["RUNNING"],
         )
         execution.metadata.update({**metadata, **_prefixed("input", inputs.parameters)})
-        self._store.create(execution)
-        self._store.remember("context execution", f"{self._run.name}|{execution.name}", "")
-        self._link(execution, inputs, "INPUT")
+        with self._store.transaction():
+            self._store.create(execution)
+            self._store.remember(_CONTEXT_EXECUTION, f"{self._run.name}|{execution.name}", "")
+            self._link(execution, inputs, "INPUT")
         return execution
 
     def end_execution(self, execution: Any, outcome: Outcome) -> None:
-        """Ends an execution with what its task put out."""
+        """Ends an execution with what its task put out; new artifacts appear with it."""
         execution.state = enum("Execution.State")[_EXECUTION_STATES[outcome.state]]
         execution.metadata.update(_prefixed("output", outcome.outputs.parameters))
-        self._link(execution, outcome.outputs, "OUTPUT")
-        self._store.save(execution)
+        with self._store.transaction():
+            for artifact in _all_artifacts(outcome.outputs):
+                if not artifact.HasField("create_time"):
+                    self._store.create(artifact)
+            self._link(execution, outcome.outputs, "OUTPUT")
+            self._store.save(execution)
 
     def new_artifact_name(self) -> str:
         """A resource name for an artifact that does not exist yet."""
         return f"{self._metadata_store}/artifacts/{new_id()}"
 
-    def create_artifact(self, name: str, output: str, slot: ArtifactSlot, uri: str, metadata: Mapping[str, Any]) -> Any:
-        """Creates an artifact of this run."""
+    def new_artifact(self, name: str, output: str, slot: ArtifactSlot, uri: str, metadata: Mapping[str, Any]) -> Any:
+        """An artifact of this run, which is stored when the execution that puts it out ends."""
         artifact = message("Artifact")(
             name=name,
             display_name=output,
@@ -83,7 +89,7 @@ class Lineage:
             state=enum("Artifact.State")["LIVE"],
         )
         artifact.metadata.update(metadata)
-        return self._store.create(artifact)
+        return artifact
 
     def artifacts(self) -> Iterable[Any]:
         """All artifacts, also of other runs, the newest first."""
@@ -97,7 +103,7 @@ class Lineage:
         return self._store.find(name) or self._store.create(context)
 
     def _link(self, execution: Any, values: Values, direction: str) -> None:
-        for artifact in (artifact for found in values.artifacts.values() for artifact in found):
+        for artifact in _all_artifacts(values):
             self._store.remember("event", f"{execution.name}|{artifact.name}", direction)
             self._store.remember("context artifact", f"{self._run.name}|{artifact.name}", "")
 
@@ -107,14 +113,39 @@ def metadata_store(job: str) -> str:
     return f"{location_of(job)}/metadataStores/default"
 
 
-def interrupt_executions(store: Store, job: Any) -> None:
-    """Ends the executions of a job that an earlier server process left unfinished, as failed."""
+def interrupt_executions(store: Store, job: Any, outcome: Outcome) -> None:
+    """Ends the executions of a job that an earlier server process left unfinished.
+
+    Those of its last moments are not in its details yet. The job has not ended, and so neither has its root.
+    """
     states = enum("Execution.State")
-    for detail in job.job_detail.task_details:
-        execution = store.find(detail.execution.name)
-        if execution is not None and execution.state == states["RUNNING"]:
-            execution.state = states["FAILED"]
-            detail.execution.CopyFrom(store.save(execution))
+    context = f"{metadata_store(job.name)}/contexts/{job.name.rsplit('/', 1)[1]}"
+    for key in store.facts(_CONTEXT_EXECUTION, f"{context}|"):
+        execution = store.find(key.partition("|")[2])
+        if execution is not None and (execution.state == states["RUNNING"] or execution.schema_title == "system.Run"):
+            execution.state = states[_EXECUTION_STATES[outcome.state]]
+            store.save(execution)
+
+
+def task_state(execution: Any) -> str:
+    """How the task of an execution that has ended, has ended."""
+    ended = enum_name("Execution.State", execution.state)
+    return next(task for task, state in _EXECUTION_STATES.items() if state == ended)
+
+
+def container_outputs(store: Store, execution: Any) -> Values:
+    """The artifacts that a container task has put out: they are called as its outputs are."""
+    values = Values()
+    if execution.schema_title == "system.ContainerExecution":
+        for key, direction in store.facts("event", f"{execution.name}|").items():
+            artifact = store.find(key.partition("|")[2]) if direction == "OUTPUT" else None
+            if artifact is not None:
+                values.artifacts[artifact.display_name] = [artifact]
+    return values
+
+
+def _all_artifacts(values: Values) -> Iterable[Any]:
+    return (artifact for found in values.artifacts.values() for artifact in found)
 
 
 def _prefixed(prefix: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

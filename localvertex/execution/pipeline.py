@@ -3,14 +3,15 @@
 import asyncio
 import os
 import shutil
+from typing import Any
 
 from ..api import ApiError, enum
-from ..processes import private_folders
+from ..proc import private_folders
 from ..vertex import Vertex
 from .lineage import interrupt_executions
 from .outcome import STOPPED, Outcome
 from .record import JobRecord
-from .run import PipelineRun
+from .run import CANCELLED, PipelineRun
 
 _STOPPED = Outcome("FAILED", error=STOPPED)
 _FEWEST_SLOTS = 8
@@ -60,15 +61,25 @@ class PipelineRunner:
         terminal = [enum("PipelineState")[state] for state in TERMINAL_STATES]
         for job in self._vertex.store.all("PipelineJob"):
             if job.state not in terminal:
-                interrupt_executions(self._vertex.store, job)
-                JobRecord(self._vertex.store, job).interrupted(_STOPPED)
-        shutil.rmtree(private_folders(self._vertex), ignore_errors=True)
+                self._end_interrupted(job)
+        shutil.rmtree(private_folders(self._vertex.home), ignore_errors=True)
+
+    def _end_interrupted(self, job: Any) -> None:
+        outcome = CANCELLED if _is_being_cancelled(job) else _STOPPED
+        with self._vertex.store.transaction():
+            interrupt_executions(self._vertex.store, job, outcome)
+            JobRecord(self._vertex.store, job).interrupted(outcome)
 
     async def close(self) -> None:
         """Ends all runs, with their processes."""
         tasks = []
         for run, task in self._runs.values():
-            run.interrupt(_STOPPED)
+            if not _is_being_cancelled(run.record.job):
+                run.interrupt(_STOPPED)
             task.cancel()
             tasks.append(task)
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _is_being_cancelled(job: Any) -> bool:
+    return bool(job.state == enum("PipelineState")["PIPELINE_STATE_CANCELLING"])

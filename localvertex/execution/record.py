@@ -9,6 +9,7 @@ from google.rpc import code_pb2
 from ..api import enum, message
 from ..names import new_id
 from ..store import Store, stamp
+from .lineage import container_outputs, task_state
 from .outcome import Outcome, Values
 
 _BURST_SECONDS = 0.01
@@ -52,9 +53,13 @@ class JobRecord:
         self.enter("CANCELLING")
 
     def interrupted(self, outcome: Outcome) -> None:
-        """Ends the job and its unfinished tasks."""
+        """Ends the job and its unfinished tasks, whose executions have ended: some may have before the interruption."""
         for task in self._unfinished():
-            task.enter(outcome.state, outcome.error)
+            execution = self._store.find(task.detail.execution.name)
+            state = outcome.state if execution is None else task_state(execution)
+            if execution is not None:
+                task.show(execution, Values(), container_outputs(self._store, execution))
+            task.enter(state, outcome.error if state == outcome.state else "")
         self.enter(outcome.state, outcome.error)
 
     def _unfinished(self) -> list["TaskRecord"]:

@@ -27,7 +27,7 @@ from .values import from_protobuf, from_struct
 _DEFAULT_ACCOUNT = "compute@developer.gserviceaccount.com"
 _logger = logging.getLogger(__name__)
 _DEFAULT: Json = {"runtimeValue": {}}  # a default is as much the author's text as a constant
-_CANCELLED = Outcome("CANCELLED", error="The pipeline job was cancelled.")
+CANCELLED = Outcome("CANCELLED", error="The pipeline job was cancelled.")
 
 
 class PipelineRun:
@@ -51,7 +51,7 @@ class PipelineRun:
         fail_fast = enum("PipelineFailurePolicy")["PIPELINE_FAILURE_POLICY_FAIL_FAST"]
         self._fails_fast = job.runtime_config.failure_policy == fail_fast
         self._has_failed = False
-        self._interruption = _CANCELLED
+        self._interruption = CANCELLED
 
     async def run(self) -> None:
         """Runs the pipeline and leaves the job in a final state."""
@@ -149,8 +149,12 @@ class PipelineRun:
             return await self._execute(record, "DagExecution", inputs, self._run_dag(component.dag, inputs, record))
         if "container" in component.executor:
             container = self._container_task(task, component, inputs, record)
-            work = self._run_container(task, container, record)
-            return await self._execute(record, "ContainerExecution", inputs, work, log_uri=container.log.as_uri())
+            key = self._cache.key(component, inputs) if task.cached else ""
+            work = self._run_container(task, container, key, record)
+            outcome = await self._execute(record, "ContainerExecution", inputs, work, log_uri=container.log.as_uri())
+            if key and outcome.state == "SUCCEEDED":
+                self._cache.put(key, outcome.outputs)
+            return outcome
         work = self._run_importer(task, component, inputs, record)
         return await self._execute(record, "ImporterExecution", inputs, work)
 
@@ -206,15 +210,11 @@ class PipelineRun:
         replace = self._replace(record, task.key)
         return Outcome("SUCCEEDED", import_artifact(component, inputs, replace, self._lineage))
 
-    async def _run_container(self, task: Task, container: ContainerTask, record: TaskRecord) -> Outcome:
+    async def _run_container(self, task: Task, container: ContainerTask, key: str, record: TaskRecord) -> Outcome:
         """Takes the outputs of a container task from the cache, or runs it as often as its retry policy allows."""
-        key = self._cache.key(container.component, container.inputs) if task.cached else ""
         if key and (cached := self._cache.find(key)):
             return Outcome("SKIPPED", cached)
-        outputs = await self._run_with_retries(task.retry, container, record)
-        if key:
-            self._cache.put(key, outputs)
-        return Outcome("SUCCEEDED", outputs)
+        return Outcome("SUCCEEDED", await self._run_with_retries(task.retry, container, record))
 
     async def _run_with_retries(self, retry: Retry, container: ContainerTask, record: TaskRecord) -> Values:
         for attempt in range(retry.count):

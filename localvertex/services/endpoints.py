@@ -3,7 +3,7 @@
 import json
 import random
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from google.protobuf import empty_pb2
@@ -95,7 +95,7 @@ async def deploy_model(vertex: Vertex, request: Any) -> Any:
     deployed = _new_deployed_model(request.deployed_model, version)
     _add_deployed_model(endpoint, deployed, request.traffic_split)
 
-    async def deploy() -> Any:
+    async def deploy() -> Callable[[], Any]:
         await vertex.serving.start(request.endpoint, deployed, version)
         try:
             resolve(vertex, version.name)
@@ -104,8 +104,12 @@ async def deploy_model(vertex: Vertex, request: Any) -> Any:
         except ApiError:  # the endpoint was changed, or the model deleted, while it started
             await vertex.serving.stop(request.endpoint, deployed.id)
             raise
-        vertex.store.save(current)
-        return message("DeployModelResponse")(deployed_model=deployed)
+
+        def show() -> Any:
+            vertex.store.save(current)
+            return message("DeployModelResponse")(deployed_model=deployed)
+
+        return show
 
     return operations.start(
         vertex.store, vertex.tasks, request.endpoint, "DeployModelOperationMetadata", deploy(), stoppable=True
@@ -132,9 +136,9 @@ async def undeploy_model(vertex: Vertex, request: Any) -> Any:
     _check_traffic_split(endpoint)
     vertex.store.save(endpoint)
 
-    async def undeploy() -> Any:
+    async def undeploy() -> Callable[[], Any]:
         await vertex.serving.stop(request.endpoint, request.deployed_model_id)
-        return message("UndeployModelResponse")()
+        return message("UndeployModelResponse")
 
     return operations.start(vertex.store, vertex.tasks, request.endpoint, "UndeployModelOperationMetadata", undeploy())
 

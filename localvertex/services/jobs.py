@@ -7,8 +7,7 @@ from google.protobuf import empty_pb2
 from .. import operations
 from ..api import ApiError, enum, invalid, message
 from ..dispatcher import handles
-from ..execution.custom_job import enter, run_custom_job
-from ..execution.outcome import STOPPED
+from ..execution.custom_job import enter, start_custom_job
 from ..names import new_id
 from ..storage.errors import StorageError
 from ..verbs import check_display_name, standard_methods
@@ -36,7 +35,7 @@ async def create_custom_job(vertex: Vertex, request: Any) -> Any:
         if job.job_spec.experiment and not job.job_spec.experiment_run:
             job.job_spec.experiment_run = _new_experiment_run(vertex, job)
         vertex.store.create(job)
-    vertex.tasks.spawn(run_custom_job(vertex, job.name), name=job.name)
+    start_custom_job(vertex, job.name)
     return job
 
 
@@ -64,13 +63,6 @@ async def delete_custom_job(vertex: Vertex, request: Any) -> Any:
         raise ApiError("FAILED_PRECONDITION", f"{job.name!r} cannot be deleted: it has not ended. Cancel it first.")
     vertex.store.delete(job.name)
     return operations.finished(vertex.store, job.name, "DeleteOperationMetadata", empty_pb2.Empty())
-
-
-def recover(vertex: Vertex) -> None:
-    """Ends the jobs that an earlier server process left unfinished."""
-    for job in vertex.store.all("CustomJob"):
-        if not _has_ended(job):
-            enter(vertex, job.name, "FAILED", STOPPED)
 
 
 def _new_experiment_run(vertex: Vertex, job: Any) -> str:

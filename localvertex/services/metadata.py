@@ -167,11 +167,12 @@ def _create(vertex: Vertex, resource: Any) -> Any:
 
 def _delete(vertex: Vertex, name: str) -> Any:
     """Deletes a resource with the links that lead to it or to something below it."""
-    vertex.store.delete(name)
-    for kind in _LINKS:
-        for key in vertex.store.facts(kind):
-            if any(f"{end}/".startswith(f"{name}/") for end in key.split("|")):
-                vertex.store.forget(kind, key)
+    with vertex.store.transaction():
+        vertex.store.delete(name)
+        for kind in _LINKS:
+            for key in vertex.store.facts(kind):
+                if any(f"{end}/".startswith(f"{name}/") for end in key.split("|")):
+                    vertex.store.forget(kind, key)
     return operations.finished(vertex.store, name, "DeleteOperationMetadata", empty_pb2.Empty())
 
 

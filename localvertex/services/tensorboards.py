@@ -69,10 +69,11 @@ async def update_tensorboard(vertex: Vertex, request: Any) -> Any:
 )
 async def delete(vertex: Vertex, request: Any) -> Any:
     """Deletes a resource with all below it and with its data."""
-    vertex.store.delete(request.name)
-    for separator in ("|", "/"):
-        for key in vertex.store.facts(_POINT, f"{request.name}{separator}"):
-            vertex.store.forget(_POINT, key)
+    with vertex.store.transaction():
+        vertex.store.delete(request.name)
+        for separator in ("|", "/"):
+            for key in vertex.store.facts(_POINT, f"{request.name}{separator}"):
+                vertex.store.forget(_POINT, key)
     return operations.finished(vertex.store, request.name, "DeleteOperationMetadata", empty_pb2.Empty())
 
 

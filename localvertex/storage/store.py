@@ -18,7 +18,7 @@ import sqlite3
 import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -127,12 +127,14 @@ class Store:
         """
         if not is_bucket_name(name):
             raise invalid(f"Invalid bucket name: '{name}'")
-        try:
-            (self.folder / name).mkdir()
-        except FileExistsError:
-            message = "Your previous request to create the named bucket succeeded and you already own it."
-            raise conflict(message) from None
-        return self._insert_bucket(name, fields)
+        if os.path.lexists(self.folder / name):
+            raise conflict("Your previous request to create the named bucket succeeded and you already own it.")
+        # A folder that appears before its row would be a bucket without its fields.
+        folder = self.temporary_path(uuid.uuid4().hex)
+        folder.mkdir()
+        bucket = self._insert_bucket(name, fields, folder)
+        folder.rename(self.folder / name)
+        return bucket
 
     def bucket(self, name: str) -> Bucket:
         """Returns a bucket; a folder that somebody made in the store's is one.
@@ -150,7 +152,7 @@ class Store:
             raise no_such_bucket()
         row = self.database.execute("SELECT * FROM buckets WHERE name = ?", (name,)).fetchone()
         if row is None or row["inode"] != str(status.st_ino):
-            return self._insert_bucket(name, {})
+            return self._insert_bucket(name, {}, self.folder / name)
         return Bucket(name, row["created_us"], json.loads(row["fields"]), json.loads(row["policy"]))
 
     def buckets(self) -> list[Bucket]:
@@ -174,8 +176,8 @@ class Store:
         self.database.execute("DELETE FROM objects WHERE bucket = ?", (name,))
         self.database.execute("DELETE FROM buckets WHERE name = ?", (name,))
 
-    def _insert_bucket(self, name: str, fields: dict) -> Bucket:
-        inode = str((self.folder / name).stat().st_ino)
+    def _insert_bucket(self, name: str, fields: dict, folder: Path) -> Bucket:
+        inode = str(folder.stat().st_ino)
         bucket = Bucket(name, time.time_ns() // 1000, fields, {})
         self.database.execute(
             "INSERT OR REPLACE INTO buckets VALUES (?, ?, ?, ?, ?)",
@@ -278,11 +280,23 @@ class Store:
     def remove_temporaries(self, keep: set[str]) -> None:
         """Removes what an earlier process left of its temporary files."""
         for path in self._temporary.iterdir():
-            if path.name not in keep:
+            if path.is_dir():
+                path.rmdir()
+            elif path.name not in keep:
                 path.unlink()
 
-    async def commit(self, temporary: Path, destination: Destination) -> StoredObject:
-        """Makes a temporary file an object.
+    async def commit(
+        self,
+        temporary: Path,
+        destination: Destination,
+        about_to_appear: Callable[[StoredObject], None] = lambda _: None,
+    ) -> StoredObject:
+        """Makes a temporary file an object, which leaves its place as the object appears.
+
+        Args:
+            temporary: The file.
+            destination: Where it is to go.
+            about_to_appear: Called with the object before it appears.
 
         Raises:
             StorageError: 400 when the bytes are not those expected, 412 for a precondition, 409 where a folder or a
@@ -306,8 +320,11 @@ class Store:
         stored = self._new_object(
             destination.bucket, destination.name, status, (crc32c, md5), now_ns // 1000, destination.fields
         )
+        about_to_appear(stored)
         self._insert(stored)
-        if not is_marker:
+        if is_marker:
+            temporary.unlink()
+        else:
             os.replace(temporary, path)
         self._forget(destination.bucket, destination.name, keep=stored.fingerprint)
         return stored

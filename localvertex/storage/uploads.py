@@ -124,11 +124,15 @@ class Uploads:
     async def _finish(self, session: "_Session", headers: Mapping[str, str]) -> "_Session":
         session.path.touch()  # an upload of no bytes has left no file
         try:
-            stored = await self._store.commit(session.path, _with_expected(session.destination, headers))
+            stored = await self._store.commit(
+                session.path,
+                _with_expected(session.destination, headers),
+                lambda stored: self._sessions.finish(session, stored),
+            )
         except StorageError:
             self._sessions.remove(session)  # the bytes will not get better
             raise
-        return self._sessions.finish(session, stored)
+        return replace(session, finished=stored)
 
 
 @dataclass(frozen=True)
@@ -172,18 +176,20 @@ class _Sessions:
             raise StorageError(503, "backendError", "An earlier request to this upload is still under way.")
         destination = json.loads(row["destination"])
         destination["preconditions"] = Preconditions(**destination["preconditions"])
-        finished = StoredObject(**json.loads(row["finished"])) if row["finished"] else None
+        path = self._store.temporary_path(session_id)
+        # While the file is still there, the object has not appeared: the server was killed just before.
+        has_finished = row["finished"] and not path.exists()
+        finished = StoredObject(**json.loads(row["finished"])) if has_finished else None
         self._busy.add(session_id)
         try:
-            yield _Session(session_id, self._store.temporary_path(session_id), Destination(**destination), finished)
+            yield _Session(session_id, path, Destination(**destination), finished)
         finally:
             self._busy.discard(session_id)
 
-    def finish(self, session: _Session, stored: StoredObject) -> _Session:
+    def finish(self, session: _Session, stored: StoredObject) -> None:
         """Remembers the outcome, for a client that did not get the answer and asks again."""
         finished = json.dumps(asdict(stored))
         self._store.database.execute("UPDATE uploads SET finished = ? WHERE id = ?", (finished, session.id))
-        return replace(session, finished=stored)
 
     def remove(self, session: _Session) -> None:
         """Ends an upload without an object."""

@@ -18,6 +18,7 @@ from seatrial.localvertex.certificates import Certificates
 from seatrial.localvertex.front import Front
 from seatrial.localvertex.lifecycle import write_server_file
 from seatrial.localvertex.names import RuntimeName
+from seatrial.localvertex.proc import mark, private_folders
 
 _FAMILY = "import os, time; print(os.getpid(), os.fork() or os.getpid(), flush=True); time.sleep(600)"
 
@@ -58,7 +59,10 @@ async def serve(home: Path, port: int, ephemeral: bool, runtime: RuntimeName) ->
     children = None
     if file := os.environ.get("STUB_CHILDREN"):
         with open(file, "w") as output:
-            children = subprocess.Popen([sys.executable, "-c", _FAMILY], stdout=output, start_new_session=True)
+            environment = {**os.environ, **mark(private_folders(home) / "stub")}
+            children = subprocess.Popen(
+                [sys.executable, "-c", _FAMILY], stdout=output, env=environment, start_new_session=True
+            )
     write_server_file(home, port=port, ephemeral=ephemeral, runtime=runtime)
     await stub.stop.wait()
     front.stop_listening()

@@ -3,11 +3,12 @@
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from seatrial.localvertex.files import locked, write_private
+from seatrial.localvertex.files import locked, remove_left_files, temporary_suffix, write_private
 
 HOLDER = """
 import pathlib, sys, time
@@ -27,6 +28,16 @@ def test_a_lock_waits_for_the_process_that_holds_it(tmp_path: Path) -> None:
         holder.stdin.flush()
         with locked(tmp_path / "lock"):
             assert (tmp_path / "file").read_text() == "written by the holder"
+
+
+def test_the_temporary_files_of_a_killed_process_are_removed_and_no_others(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    for name in (f"server.json.{ended.pid}.tmp", f".a.pem.x1.{ended.pid}.tmp", "server.json", "mine.tmp"):
+        (tmp_path / name).touch()
+    with tempfile.NamedTemporaryFile(dir=tmp_path, suffix=temporary_suffix()) as file:
+        remove_left_files(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {"server.json", "mine.tmp", Path(file.name).name}
 
 
 def test_a_lock_is_free_when_its_holder_was_killed(tmp_path: Path) -> None:

@@ -169,6 +169,19 @@ def test_a_server_whose_supervisor_is_killed_ends_too(home: Path, family: Callab
     assert status(home) is None
 
 
+def test_what_outlives_a_server_killed_with_its_supervisor_ends_before_the_next_one_starts(
+    home: Path, family: Callable[[], list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, left = begin(home), family()
+    for process in (running.supervisor, running.pid):
+        os.kill(process, signal.SIGKILL)
+    eventually(lambda: none_lives(all_processes(running)))
+    assert all(lives(process) for process in left)
+    monkeypatch.delenv("STUB_CHILDREN")
+    begin(home)
+    assert none_lives(left)
+
+
 def test_no_second_server_starts_while_one_whose_supervisor_was_killed_still_runs(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +189,10 @@ def test_no_second_server_starts_while_one_whose_supervisor_was_killed_still_run
     running = begin(home)
     os.kill(running.supervisor, signal.SIGKILL)
     eventually(lambda: not lives(running.supervisor))
-    assert begin(home) == running
+    monkeypatch.setattr(lifecycle, "_SECONDS_TO_START", 0.5)
+    with pytest.raises(LifecycleError, match="does not answer"):
+        begin(home)
+    assert lives(running.pid)
     monkeypatch.setattr(lifecycle, "SECONDS_TO_END", 0.5)
     assert stop(home) is True
     assert none_lives(all_processes(running))

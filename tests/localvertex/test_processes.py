@@ -79,9 +79,12 @@ def test_what_a_process_leaves_in_a_session_of_its_own_is_ended(tmp_path: Path, 
 @_NEEDS_PROC
 def test_other_commands_are_left_alone(tmp_path: Path) -> None:
     async def run_beside() -> int:
-        other = asyncio.create_task(run(_command(tmp_path, "sh", "-c", "while ! [ -e go ]; do sleep .01; done")))
-        await run(_command(tmp_path, "true"))
-        (tmp_path / "go").touch()
+        folders = [tmp_path / name for name in ("a", "ab")]
+        for folder in folders:
+            folder.mkdir()
+        other = asyncio.create_task(run(_command(folders[1], "sh", "-c", "while ! [ -e go ]; do sleep .01; done")))
+        await run(_command(folders[0], "true"))
+        (folders[1] / "go").touch()
         return await other
 
     assert asyncio.run(run_beside()) == 0

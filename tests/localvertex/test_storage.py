@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import google_crc32c
@@ -32,8 +33,13 @@ from seatrial.localvertex.storage.downloads import requested_range
 from seatrial.localvertex.storage.errors import StorageError
 from seatrial.localvertex.storage.listing import glob_pattern
 from seatrial.localvertex.storage.service import Storage
+from seatrial.localvertex.storage.store import Store
 
 CHUNK = 256 * 1024
+
+
+class KilledError(RuntimeError):
+    """Ends a request where a kill ends the server."""
 
 
 class Server:
@@ -448,6 +454,52 @@ class TestResumableUploads:
         assert list((server.folder / ".uploads").iterdir()) == []
         server.stop()
 
+    @pytest.mark.parametrize("name", ["big", "folder/"])
+    def test_an_upload_that_a_kill_ended_just_before_its_answer_is_finished(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        server = Server(tmp_path)
+        bucket = server.client.create_bucket("killed")
+        url = self.start(server, bucket, name=name)
+
+        def kill(*_: Any, **__: Any) -> None:
+            raise KilledError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "_forget", kill)  # the first thing that happens once the object is there
+            content, range = (b"", "bytes */0") if name.endswith("/") else (b"abc", "bytes 0-2/3")
+            assert self.send(url, content, range).status_code == 500
+        generation = bucket.get_blob(name).generation
+        server.stop()
+        server.start()
+        url = server.url + url[url.index("/upload") :]
+        answer = self.send(url, b"", "bytes */3")
+        assert (answer.status_code, answer.json()["generation"]) == (200, str(generation))
+        server.stop()
+
+    def test_an_upload_that_a_kill_ended_just_before_its_object_appeared_goes_on(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server = Server(tmp_path)
+        bucket = server.client.create_bucket("killed")
+        url = self.start(server, bucket, ifGenerationMatch="0")
+
+        def kill(*_: Any) -> None:
+            raise KilledError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", kill)
+            assert self.send(url, b"abc", "bytes 0-2/3").status_code == 500
+        server.stop()
+        server.start()
+        url = server.url + url[url.index("/upload") :]
+        answer = self.send(url, b"", "bytes */*")
+        assert (answer.status_code, answer.headers["Range"]) == (308, "bytes=0-2")
+        assert not server.client.bucket("killed").blob("big").exists()
+        assert self.send(url, b"", "bytes */3").status_code == 200
+        assert server.client.bucket("killed").blob("big").download_as_bytes() == b"abc"
+        server.stop()
+
 
 class TestGenerations:
     def test_each_upload_has_a_larger_generation(self, bucket: storage.Bucket) -> None:
@@ -847,6 +899,25 @@ class TestFiles:
         (folder / "b").write_text("there already")
         with pytest.raises(exceptions.PreconditionFailed):
             bucket.blob("b").upload_from_string("overwritten", if_generation_match=0)
+
+    def test_a_kill_as_a_bucket_is_made_leaves_none_or_all_of_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server, url = Server(tmp_path), "/storage/v1/b?project=local-project"
+
+        def kill(*_: Any) -> None:
+            raise KilledError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", kill)
+            document = {"name": "bucket", "labels": {"a": "b"}}
+            assert requests.post(server.url + url, json=document).status_code == 500
+        server.stop()
+        server.start()
+        assert [bucket.name for bucket in server.client.list_buckets()] == []
+        assert list((server.folder / ".uploads").iterdir()) == []
+        assert requests.post(server.url + url, json=document).json()["labels"] == {"a": "b"}
+        server.stop()
 
     def test_a_kill_between_file_and_row_leaves_a_usable_object(self, bucket: storage.Bucket, folder: Path) -> None:
         bucket.blob("a").upload_from_string("old")

@@ -4,8 +4,10 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from seatrial.localvertex.api import enum_name, message
-from seatrial.localvertex.execution.custom_job import enter
+from seatrial.localvertex.execution import custom_job
 from seatrial.localvertex.execution.outcome import STOPPED
 from seatrial.localvertex.services import jobs
 from seatrial.localvertex.vertex import Vertex
@@ -59,14 +61,46 @@ def test_a_job_that_the_engine_cannot_run_has_failed(in_process: Vertex) -> None
     assert job.error.message.startswith("Internal error of the local Vertex AI: ")
 
 
-def test_a_job_that_a_killed_server_left_has_failed(in_process: Vertex) -> None:
-    names = []
-    for state in ("RUNNING", "SUCCEEDED"):
-        job = message("CustomJob")(name=f"projects/p/locations/l/customJobs/{state}")
-        in_process.store.create(job)
-        enter(in_process, job.name, state)
-        names.append(job.name)
-    jobs.recover(in_process)
-    left, ended = (in_process.store.get(name) for name in names)
-    assert (enum_name("JobState", left.state), left.error.message) == ("JOB_STATE_FAILED", STOPPED)
-    assert enum_name("JobState", ended.state) == "JOB_STATE_SUCCEEDED"
+def _left(vertex: Vertex, state: str, *command: str, **scheduling: bool) -> str:
+    """Stores a job as a killed server leaves it and returns its name."""
+    job = _request(*command).custom_job
+    job.name = f"projects/p/locations/l/customJobs/{len(vertex.store.all('CustomJob'))}"
+    for field, value in scheduling.items():
+        setattr(job.job_spec.scheduling, field, value)
+    vertex.store.create(job)
+    custom_job.enter(vertex, job.name, state)
+    return str(job.name)
+
+
+@pytest.mark.parametrize(
+    ("state", "scheduling", "expected"),
+    [
+        ("PENDING", {}, ("FAILED", STOPPED)),
+        ("RUNNING", {}, ("FAILED", STOPPED)),
+        ("RUNNING", {"restart_job_on_worker_restart": True, "disable_retries": True}, ("FAILED", STOPPED)),
+        ("CANCELLING", {"restart_job_on_worker_restart": True}, ("CANCELLED", "The custom job was cancelled.")),
+        ("SUCCEEDED", {"restart_job_on_worker_restart": True}, ("SUCCEEDED", "")),
+    ],
+)
+def test_a_job_that_a_killed_server_left_ends(
+    in_process: Vertex, state: str, scheduling: dict[str, bool], expected: tuple[str, str]
+) -> None:
+    name = _left(in_process, state, "true", **scheduling)
+    custom_job.recover(in_process)
+    job = in_process.store.get(name)
+    assert (enum_name("JobState", job.state).removeprefix("JOB_STATE_"), job.error.message) == expected
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING"])
+def test_a_job_that_is_to_be_restarted_is_started_again_by_the_next_server(in_process: Vertex, state: str) -> None:
+    name = _left(in_process, state, "true", restart_job_on_worker_restart=True)
+    left = in_process.store.get(name)
+
+    async def recover() -> Any:
+        custom_job.recover(in_process)
+        return await in_process.store.wait(name, lambda job: job.HasField("end_time"), 60)
+
+    job = asyncio.run(recover())
+    assert enum_name("JobState", job.state) == "JOB_STATE_SUCCEEDED"
+    if state == "RUNNING":  # when it entered that state for the first time
+        assert job.start_time == left.start_time

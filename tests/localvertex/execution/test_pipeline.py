@@ -11,7 +11,7 @@ from google.protobuf import json_format
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Output
 
-from seatrial.localvertex.api import ApiError, enum_name, message
+from seatrial.localvertex.api import ApiError, enum, enum_name, message
 from seatrial.localvertex.execution.outcome import STOPPED
 from seatrial.localvertex.execution.pipeline import PipelineRunner
 from seatrial.localvertex.execution.values import from_struct
@@ -143,27 +143,81 @@ def test_a_run_that_is_stopped_with_the_server_has_failed(in_process: Vertex) ->
     assert _task_states(job) == {"sleeping": "FAILED", "sleep": "FAILED"}
 
 
-def test_a_run_that_a_killed_server_left_has_failed(in_process: Vertex) -> None:
+def _interrupted(vertex: Vertex, change: Callable[[Any], None]) -> Any:
+    """A job that a server left which was killed while its task slept, after a change in the last moment."""
+
     async def crash(name: str) -> None:
-        left = in_process.store.get(name)
-        (in_process.home / "tasks" / "left").mkdir()
-        await in_process.pipelines.close()
-        in_process.store.save(left)
+        left = vertex.store.get(name)
+        await vertex.pipelines.close()
+        vertex.store.save(left)
         for detail in left.job_detail.task_details:
-            in_process.store.save(detail.execution)
+            vertex.store.save(detail.execution)
+        change(left)
+        (vertex.home / "tasks" / "left").mkdir(exist_ok=True)
 
     async def recover() -> None:
-        PipelineRunner(in_process).recover()
+        PipelineRunner(vertex).recover()
 
-    assert _state(_while_sleeping(in_process, crash)) == "RUNNING"
+    name = _while_sleeping(vertex, crash).name
     asyncio.run(recover())
-    job = in_process.store.get("projects/p/locations/l/pipelineJobs/job")
+    return vertex.store.get(name)
+
+
+def test_a_run_that_a_killed_server_left_has_failed(in_process: Vertex) -> None:
+    job = _interrupted(in_process, lambda left: None)
     assert _state(job) == "FAILED"
     assert job.error.message == STOPPED
     assert job.HasField("end_time")
     assert _task_states(job) == {"sleeping": "FAILED", "sleep": "FAILED"}
     assert _execution_states(in_process, job) == {"FAILED"}
     assert not (in_process.home / "tasks").exists()
+
+
+def test_a_task_that_a_killed_server_had_not_put_into_its_job_has_failed(in_process: Vertex) -> None:
+    def drop_details(left: Any) -> None:
+        del left.job_detail.task_details[:]
+        in_process.store.save(left)
+
+    assert _state(_interrupted(in_process, drop_details)) == "FAILED"
+    assert {enum_name("Execution.State", run.state) for run in in_process.store.all("Execution")} == {"FAILED"}
+
+
+def test_a_task_whose_success_a_killed_server_had_not_put_into_its_job_has_succeeded(in_process: Vertex) -> None:
+    def complete(left: Any) -> None:
+        artifact = message("Artifact")(name="projects/p/locations/l/metadataStores/default/artifacts/a")
+        artifact.display_name = "data"
+        in_process.store.create(artifact)
+        for detail in left.job_detail.task_details:
+            detail.execution.state = enum("Execution.State")["COMPLETE"]
+            in_process.store.save(detail.execution)
+            in_process.store.remember("event", f"{detail.execution.name}|{artifact.name}", "OUTPUT")
+
+    job = _interrupted(in_process, complete)
+    assert (_state(job), job.error.message) == ("FAILED", STOPPED)
+    assert _task_states(job) == {"sleeping": "FAILED", "sleep": "SUCCEEDED"}  # the first is the pipeline itself
+    for detail in job.job_detail.task_details:
+        assert detail.execution == in_process.store.get(detail.execution.name)
+    outputs = [list(detail.outputs) for detail in job.job_detail.task_details]
+    assert outputs == [[], ["data"]]
+
+
+def test_a_run_that_was_being_cancelled_when_the_server_was_killed_is_cancelled(in_process: Vertex) -> None:
+    def cancel(left: Any) -> None:
+        left.state = enum("PipelineState")["PIPELINE_STATE_CANCELLING"]
+        in_process.store.save(left)
+
+    job = _interrupted(in_process, cancel)
+    assert (_state(job), job.error.message) == ("CANCELLED", "The pipeline job was cancelled.")
+    assert _task_states(job) == {"sleeping": "CANCELLED", "sleep": "CANCELLED"}
+    assert _execution_states(in_process, job) == {"CANCELLED"}
+
+
+def test_a_run_that_was_being_cancelled_when_the_server_was_stopped_is_cancelled(in_process: Vertex) -> None:
+    async def cancel_and_stop(name: str) -> None:
+        await in_process.pipelines.cancel(name)
+        await in_process.pipelines.close()
+
+    assert _state(_while_sleeping(in_process, cancel_and_stop)) == "CANCELLED"
 
 
 def test_a_run_that_has_ended_cannot_be_cancelled(in_process: Vertex) -> None:
