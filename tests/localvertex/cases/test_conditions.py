@@ -4,48 +4,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kfp import dsl
-from kfp.dsl import Dataset, Elif, Else, If, Input, OneOf, Output
+from kfp.dsl import Dataset, Elif, Else, If, OneOf
+
+from .components import flag, read, real, sh, text, whole, write
 
 Submit = Callable[..., Any]
-
-
-def _copy(value: Any, path: Any) -> dsl.ContainerSpec:
-    return dsl.ContainerSpec(image="busybox", command=["sh", "-c", 'printf %s "$0" > "$1"'], args=[value, path])
-
-
-@dsl.container_component
-def text(value: str, out: dsl.OutputPath(str)):
-    return _copy(value, out)
-
-
-@dsl.container_component
-def whole(value: int, out: dsl.OutputPath(int)):
-    return _copy(value, out)
-
-
-@dsl.container_component
-def real(value: float, out: dsl.OutputPath(float)):
-    return _copy(value, out)
-
-
-@dsl.container_component
-def flag(value: bool, out: dsl.OutputPath(bool)):
-    return _copy(value, out)
-
-
-@dsl.container_component
-def write(value: str, data: Output[Dataset]):
-    return _copy(value, data.path)
-
-
-@dsl.container_component
-def read(data: Input[Dataset], out: dsl.OutputPath(str)):
-    return dsl.ContainerSpec(image="busybox", command=["cp", data.path, out])
-
-
-@dsl.container_component
-def nothing():
-    return dsl.ContainerSpec(image="busybox", command=["true"])
 
 
 def _conditions(taken: list[Any], left: list[Any]) -> None:
@@ -55,7 +18,7 @@ def _conditions(taken: list[Any], left: list[Any]) -> None:
             left_operand = condition.left_operand.full_name
             right_operand = getattr(condition.right_operand, "full_name", repr(condition.right_operand))
             with If(condition, name=f"{verdict}: {left_operand} {condition.operator} {right_operand}"):
-                nothing()
+                sh(script="true")
 
 
 def test_all_operators_compare_values_of_all_types_from_parameters_and_from_tasks(run: Submit) -> None:
@@ -85,9 +48,9 @@ def test_all_operators_compare_values_of_all_types_from_parameters_and_from_task
 
     job = run(pipeline)
     assert job.state == "SUCCEEDED", job.error
-    branches = {name: state for name, state in job.states.items() if ": " in name and "nothing" not in name}
+    branches = {name: state for name, state in job.states.items() if ": " in name and "sh" not in name}
     assert branches == {name: "SUCCEEDED" if name.startswith("taken") else "NOT_TRIGGERED" for name in branches}
-    assert sum("nothing" in name for name in job.states) == list(branches.values()).count("SUCCEEDED") == 43
+    assert sum("sh" in name for name in job.states) == list(branches.values()).count("SUCCEEDED") == 43
 
 
 def test_conditions_within_conditions(run: Submit) -> None:
@@ -97,7 +60,7 @@ def test_conditions_within_conditions(run: Submit) -> None:
             with If(c == True, "c"):  # noqa: E712
                 text(value=f"deep {a}")
             with Else("not c"):
-                nothing()
+                sh(script="true")
 
     @dsl.pipeline(name="nested-conditions")
     def pipeline(one: int = 1):
@@ -114,7 +77,7 @@ def test_conditions_within_conditions(run: Submit) -> None:
         **{f"all.{branches}.not c": "NOT_TRIGGERED"},
         **{"not c": "SUCCEEDED", "not c.a": "SUCCEEDED", "not c.a.b": "SUCCEEDED", f"not c.{branches}": "SUCCEEDED"},
         **{f"not c.{branches}.c": "NOT_TRIGGERED", f"not c.{branches}.not c": "SUCCEEDED"},
-        **{f"not c.{branches}.not c.nothing": "SUCCEEDED"},
+        **{f"not c.{branches}.not c.sh": "SUCCEEDED"},
         **{"not b": "SUCCEEDED", "not b.a": "SUCCEEDED", "not b.a.b": "NOT_TRIGGERED"},
         **{"not a": "SUCCEEDED", "not a.a": "NOT_TRIGGERED"},
     }
@@ -209,7 +172,7 @@ def test_a_condition_may_be_any_expression_of_cel(run: Submit) -> None:
     def pipeline(s: str = "hello", n: int = 7):
         for expression in expressions:
             with If(s == "hello", name=expression), If(n == 7):
-                nothing()
+                sh(script="true")
 
     def write_expressions(spec: Any) -> None:
         for task in spec["root"]["dag"]["tasks"].values():

@@ -9,22 +9,9 @@ import pytest
 from kfp import dsl
 from kfp.dsl import Dataset, ExitHandler, If, Input, Output, ParallelFor
 
+from .components import fields, sh, text, write
+
 Submit = Callable[..., Any]
-
-
-@dsl.container_component
-def text(value: str, out: dsl.OutputPath(str)):
-    return dsl.ContainerSpec(image="busybox", command=["sh", "-c", 'printf %s "$0" > "$1"'], args=[value, out])
-
-
-@dsl.container_component
-def sh(script: str):
-    return dsl.ContainerSpec(image="busybox", command=["sh", "-c", script])
-
-
-@dsl.container_component
-def write(value: str, data: Output[Dataset]):
-    return dsl.ContainerSpec(image="busybox", command=["sh", "-c", 'printf %s "$0" > "$1"'], args=[value, data.path])
 
 
 @dsl.component(base_image="python:3.11", install_kfp_package=False)
@@ -241,10 +228,6 @@ def test_each_iteration_is_tried_again_on_its_own_and_later_each_time(run: Submi
 
 
 def test_what_ran_before_is_taken_from_the_cache_at_any_place_and_depth(run: Submit, bucket: str) -> None:
-    @dsl.container_component
-    def keep(options: dict, out: dsl.OutputPath(str)):
-        return dsl.ContainerSpec(image="busybox", command=["sh", "-c", 'printf %s "$0" > "$1"'], args=[options, out])
-
     @dsl.pipeline(name="cached-inner")
     def inner(value: str) -> str:
         return text(value=value).outputs["out"]
@@ -253,7 +236,7 @@ def test_what_ran_before_is_taken_from_the_cache_at_any_place_and_depth(run: Sub
     def pipeline(items: list, options: dict, seed: str) -> str:
         with ParallelFor(items, name="each") as item:
             text(value=item)
-        keep(options=options)
+        fields(value=options)
         sh(script=f": {seed}").set_caching_options(False)
         return inner(value=seed).output
 
@@ -262,7 +245,7 @@ def test_what_ran_before_is_taken_from_the_cache_at_any_place_and_depth(run: Sub
     assert first.state == "SUCCEEDED", first.error
     again = run(pipeline, {"items": [y, x + x, x], "options": {x: 2, "a": 1}, "seed": z}, enable_caching=None)
     assert again.states == {
-        **{"each": "SUCCEEDED", "keep": "SKIPPED", "sh": "SUCCEEDED"},
+        **{"each": "SUCCEEDED", "fields": "SKIPPED", "sh": "SUCCEEDED"},
         **{"cached-inner": "SUCCEEDED", "cached-inner.text": "SKIPPED"},
         **{f"each.each-iteration-{number}": "SUCCEEDED" for number in range(3)},
         **{
@@ -274,7 +257,7 @@ def test_what_ran_before_is_taken_from_the_cache_at_any_place_and_depth(run: Sub
     hit = again.details["each.each-iteration-2.text"].execution
     assert (hit.state.name, hit.metadata["input:value"], hit.metadata["output:out"]) == ("CACHED", x, x)
     other = run(pipeline, {"items": [], "options": {x: "2", "a": 1}, "seed": z}, enable_caching=None)
-    assert other.states["keep"] == "SUCCEEDED"
+    assert other.states["fields"] == "SUCCEEDED"
 
 
 # Cancellation

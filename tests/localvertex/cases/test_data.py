@@ -8,79 +8,26 @@ from typing import Any, List, Optional  # noqa: UP035 (KFP knows these)
 
 from kfp import compiler, components, dsl
 from kfp.dsl import (
-    HTML,
-    Artifact,
-    ClassificationMetrics,
     Collected,
     ConcatPlaceholder,
     Dataset,
     IfPresentPlaceholder,
     Input,
-    InputPath,
-    Markdown,
-    Metrics,
     Model,
     Output,
     OutputPath,
     ParallelFor,
 )
 
+from .components import copy, read, several, text, write
+
 Submit = Callable[..., Any]
-
-
-def _copy(value: Any, path: Any) -> dsl.ContainerSpec:
-    return dsl.ContainerSpec(image="busybox", command=["sh", "-c", 'printf %s "$0" > "$1"'], args=[value, path])
 
 
 def _show_arguments(path: Any, *arguments: Any) -> dsl.ContainerSpec:
     """Writes the arguments, as the task sees them, as a JSON list."""
     script = "import json, sys; json.dump(sys.argv[2:], open(sys.argv[1], 'w'))"
     return dsl.ContainerSpec(image="python", command=["python3", "-c", script], args=[path, *arguments])
-
-
-@dsl.container_component
-def text(value: str, out: OutputPath(str)):
-    return _copy(value, out)
-
-
-@dsl.container_component
-def whole(value: str, out: OutputPath(int)):
-    return _copy(value, out)
-
-
-@dsl.container_component
-def real(value: str, out: OutputPath(float)):
-    return _copy(value, out)
-
-
-@dsl.container_component
-def flag(value: str, out: OutputPath(bool)):
-    return _copy(value, out)
-
-
-@dsl.container_component
-def several(value: list, out: OutputPath(list)):
-    return _copy(value, out)
-
-
-@dsl.container_component
-def items(value: str, out: OutputPath(list)):
-    return _copy(value, out)
-
-
-@dsl.container_component
-def fields(value: str, out: OutputPath(dict)):
-    return _copy(value, out)
-
-
-@dsl.container_component
-def write(value: str, data: Output[Dataset]):
-    return _copy(value, data.path)
-
-
-@dsl.container_component
-def read(data: Input[Dataset], out: OutputPath(str)):
-    return dsl.ContainerSpec(image="busybox", command=["cp", data.path, out])
 
 
 # Parameters and arguments
@@ -188,7 +135,7 @@ def test_arguments_depend_on_what_is_given(run: Submit) -> None:
 def test_placeholders_name_the_job_and_the_task_in_arguments_and_in_the_environment(run: Submit, bucket: str) -> None:
     @dsl.container_component
     def identify(item: str, out: OutputPath(str)):
-        return _copy(dsl.PIPELINE_TASK_ID_PLACEHOLDER, out)
+        return copy(dsl.PIPELINE_TASK_ID_PLACEHOLDER, out)
 
     @dsl.container_component
     def show(out: OutputPath(list)):
@@ -231,45 +178,25 @@ def test_placeholders_name_the_job_and_the_task_in_arguments_and_in_the_environm
     assert job.artifacts("write", "data")[0].uri.startswith(f"gs://{bucket}/default/")
 
 
-def test_a_task_is_told_its_inputs_and_outputs_as_an_executor_input(run: Submit) -> None:
-    @dsl.container_component
-    def show(data: Input[Dataset], n: int, values: list, model: Output[Model], out: OutputPath(list)):
-        return _show_arguments(out, dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER, data.metadata, data.path, model.path)
-
-    @dsl.pipeline(name="executor-inputs")
-    def pipeline():
-        show(data=write(value="x").outputs["data"], n=3, values=[1])
-
-    job = run(pipeline)
-    assert job.state == "SUCCEEDED", job.error
-    (data,), (model,) = job.artifacts("write", "data"), job.artifacts("show", "model")
-    executor_input, metadata, *paths = job.output("show", "out")
-    told = json.loads(executor_input)
-    assert told["inputs"]["parameterValues"] == {"n": 3, "values": [1]}
-    assert "3.0" not in executor_input
-    (given,) = told["inputs"]["artifacts"]["data"]["artifacts"]
-    assert (given["name"], given["uri"]) == (data.name, data.uri)
-    assert given["type"]["schemaTitle"] == "system.Dataset"
-    assert given["metadata"] == json.loads(metadata) == {}
-    assert told["outputs"]["artifacts"]["model"]["artifacts"][0]["uri"] == model.uri
-    folder = model.uri.removesuffix("/model").replace("gs://", "/gcs/")
-    assert told["outputs"]["outputFile"] == f"{folder}/executor_output.json"
-    assert told["outputs"]["parameters"]["out"]["outputFile"] == f"{folder}/out"
-    assert paths == [data.uri.replace("gs://", "/gcs/"), f"{folder}/model"]
-
-
 _WRITTEN = [
-    *((whole, "42", 42), (whole, "42\n", 42), (real, "1.5", 1.5), (real, "3", 3), (flag, "true", True)),
-    *((items, '[1, "a"]', [1, "a"]), (fields, '{"k": 1}', {"k": 1})),
-    *((text, '{"k": 1}', '{"k": 1}'), (text, "007", "007"), (text, " a\n", " a\n"), (text, "", "")),
+    *((int, "42", 42), (int, "42\n", 42), (float, "1.5", 1.5), (float, "3", 3), (bool, "true", True)),
+    *((list, '[1, "a"]', [1, "a"]), (dict, '{"k": 1}', {"k": 1})),
+    *((str, '{"k": 1}', '{"k": 1}'), (str, "007", "007"), (str, " a\n", " a\n"), (str, "", "")),
 ]
 _MISWRITTEN = [
-    *((whole, "abc", "NUMBER_INTEGER"), (real, "1,5", "NUMBER_DOUBLE"), (flag, "maybe", "BOOLEAN")),
-    *((items, '{"a": 1}', "LIST"), (items, "[1, 2", "LIST"), (fields, "[1]", "STRUCT")),
+    *((int, "abc", "NUMBER_INTEGER"), (float, "1,5", "NUMBER_DOUBLE"), (bool, "maybe", "BOOLEAN")),
+    *((list, '{"a": 1}', "LIST"), (list, "[1, 2", "LIST"), (dict, "[1]", "STRUCT")),
 ]
 
 
 def test_an_output_must_be_what_its_component_declares(run: Submit) -> None:
+    def declares(kind: type) -> Any:
+        @dsl.container_component
+        def put(value: str, out: OutputPath(kind)):
+            return copy(value, out)
+
+        return put
+
     @dsl.container_component
     def forget(out: OutputPath(str)):
         return dsl.ContainerSpec(image="busybox", command=["true"], args=[out])
@@ -278,8 +205,8 @@ def test_an_output_must_be_what_its_component_declares(run: Submit) -> None:
     def pipeline():
         text(value=forget().outputs["out"]).set_display_name("of nothing")
         for name, rows in {"right": _WRITTEN, "wrong": _MISWRITTEN}.items():
-            for number, (component, value, _) in enumerate(rows):
-                component(value=value).set_display_name(f"{name} {number}")
+            for number, (kind, value, _) in enumerate(rows):
+                declares(kind)(value=value).set_display_name(f"{name} {number}")
 
     job = run(pipeline)
     assert (job.state, job.states["forget"], job.states["of nothing"]) == ("FAILED", "FAILED", "NOT_TRIGGERED")
@@ -372,11 +299,11 @@ def make(
     metadata: dict,
     data: Output[Dataset],
     model: Output[Model],
-    metrics: Output[Metrics],
-    curves: Output[ClassificationMetrics],
-    note: Output[Markdown],
-    page: Output[HTML],
-    unwritten: Output[Artifact],
+    metrics: Output[dsl.Metrics],
+    curves: Output[dsl.ClassificationMetrics],
+    note: Output[dsl.Markdown],
+    page: Output[dsl.HTML],
+    unwritten: Output[dsl.Artifact],
     plain: OutputPath("Dataset"),
 ) -> Dataset:
     import os
@@ -402,10 +329,10 @@ def make(
 def look(
     data: Input[Dataset],
     model: Input[Model],
-    metrics: Input[Metrics],
-    unwritten: Input[Artifact],
+    metrics: Input[dsl.Metrics],
+    unwritten: Input[dsl.Artifact],
     returned: Input[Dataset],
-    plain: InputPath("Dataset"),
+    plain: dsl.InputPath("Dataset"),
 ) -> dict:
     import json
     import os
@@ -472,7 +399,7 @@ json.dump({"parameterValues": {"out": "executor output"}, "artifacts": {"model":
 
     @dsl.container_component
     def use(model: Input[VertexModel], out: OutputPath(str)):
-        return _copy(ConcatPlaceholder([model.metadata["resourceName"], " ", model.metadata["missing"]]), out)
+        return copy(ConcatPlaceholder([model.metadata["resourceName"], " ", model.metadata["missing"]]), out)
 
     @dsl.pipeline(name="executor-outputs")
     def pipeline():
@@ -492,7 +419,7 @@ def test_importers_take_uris_from_anywhere(run: Submit, bucket: str) -> None:
 
     @dsl.container_component
     def show_spec(model: Input[UnmanagedContainerModel], out: OutputPath(str)):
-        return _copy(model.metadata["containerSpec"], out)
+        return copy(model.metadata["containerSpec"], out)
 
     @dsl.pipeline(name="imports")
     def pipeline(data: Input[Dataset], uris: list, image: str = "image:1"):

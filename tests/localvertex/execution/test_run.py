@@ -11,7 +11,7 @@ from typing import Any, List, NamedTuple, Optional  # noqa: UP035 (KFP knows the
 
 import pytest
 from kfp import dsl
-from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import Dataset, Input, Metrics, Model, Output
 
 Submit = Callable[..., Any]
 component = partial(dsl.component, base_image="python:3.11", install_kfp_package=False)
@@ -654,26 +654,3 @@ def test_launchers_label_what_they_make_with_the_labels_of_the_run(run: Submit) 
     labels = aiplatform.Endpoint(name).labels
     assert (labels["of"], labels["team"]) == ("endpoint", "blue")
     assert "vertex-ai-pipelines-run-billing-id" in labels
-
-
-def test_the_launcher_of_endpoint_create_op(run: Submit) -> None:
-    from google.cloud import aiplatform
-    from google_cloud_pipeline_components.v1.endpoint import EndpointCreateOp
-
-    @component
-    def look(endpoint: Input[Artifact]) -> str:
-        return f"{endpoint.metadata['resourceName']} {endpoint.uri}"
-
-    @dsl.pipeline(name="gcpc")
-    def pipeline() -> None:
-        created = EndpointCreateOp(display_name="from a pipeline", labels={"made-by": "test"})
-        look(endpoint=created.outputs["endpoint"])
-
-    job = run(pipeline)
-    assert job.state == "SUCCEEDED", job.error
-    name, uri = job.output("look").split()
-    endpoint = aiplatform.Endpoint(name)
-    assert job.artifacts("endpoint-create", "endpoint")[0].schema_title == "google.VertexEndpoint"
-    assert uri.endswith(name)
-    assert endpoint.display_name == "from a pipeline"
-    assert endpoint.labels["made-by"] == "test"

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,33 +222,3 @@ def test_a_job_of_an_experiment_gets_a_run_of_its_own(create: Any, wait: Any, bu
 def test_flex_start_may_wait(create: Any, wait: Any) -> None:
     scheduling = {"strategy": "FLEX_START", "max_wait_duration": "60s"}
     assert wait(create(_pool("true"), scheduling=scheduling).name).state.name == "JOB_STATE_SUCCEEDED"
-
-
-def test_a_custom_training_job_of_google_cloud_pipeline_components(tmp_path: Path, bucket: str) -> None:
-    from google_cloud_pipeline_components.v1.custom_job import CustomTrainingJobOp
-    from kfp import compiler, dsl
-
-    @dsl.pipeline(name="training")
-    def pipeline(marker: str) -> None:
-        pool = {
-            "machine_spec": {"machine_type": "n1-standard-4"},
-            "replica_count": 1,
-            "container_spec": {"image_uri": "python:3.11", "command": ["touch"], "args": [marker]},
-        }
-        CustomTrainingJobOp(display_name="train", worker_pool_specs=[pool])
-
-    compiler.Compiler().compile(pipeline, str(tmp_path / "training.yaml"))
-    job = aiplatform.PipelineJob(
-        display_name="training",
-        template_path=str(tmp_path / "training.yaml"),
-        job_id=f"training-{time.time_ns()}",
-        pipeline_root=f"gs://{bucket}",
-        parameter_values={"marker": str(tmp_path / "marker")},
-        project="local-project",
-        location="us-central1",
-    )
-    job.submit()
-    while not job.done():
-        time.sleep(0.05)
-    assert job.state.name == "PIPELINE_STATE_SUCCEEDED", job.gca_resource.error
-    assert (tmp_path / "marker").exists()
