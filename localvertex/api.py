@@ -6,6 +6,7 @@ client libraries, and does not care which version of them its callers use.
 
 import functools
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from google.protobuf.message import Message
 
 SNAPSHOT = Path(__file__).with_name("api.binpb")
 VERTEX = "google.cloud.aiplatform.v1"
+# What users put into these is theirs.
+OPAQUE = {"google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.Any", "google.api.HttpBody"}
+
+_UNKNOWN_FIELD = re.compile(r'has no field named "([^"]*)" at "([^"]*)"')
 _HTTP_STATUS = {
     "INVALID_ARGUMENT": 400,
     "FAILED_PRECONDITION": 400,
@@ -175,7 +180,17 @@ def from_dict(document: Any, value: Any) -> Any:
     try:
         return json_format.ParseDict(document, value, descriptor_pool=_pool)
     except json_format.ParseError as error:
-        raise invalid(f"Invalid JSON payload received. {error}") from None
+        raise invalid(f"Invalid JSON payload received. {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a JSON document, as Google says it."""
+    if unknown := _UNKNOWN_FIELD.search(str(error)):
+        name, place = unknown.groups()
+        path = place.partition(".")[2]  # without the request itself
+        where = f" at '{path}'" if path else ""
+        return f'Unknown name "{name}"{where}: Cannot find field.'
+    return str(error)
 
 
 def _methods() -> dict[str, Method]:

@@ -6,19 +6,15 @@ from typing import Any
 
 import grpc
 
-from .api import METHODS, ApiError, Method
+from .api import METHODS, OPAQUE, ApiError, Method
 from .operations import OPERATION
 from .projects import project_id
+from .requests import addresses, prepare
 from .standing_faults import DroppedError
 from .vertex import Vertex
 
 _logger = logging.getLogger(__name__)
 _MAXIMUM_PATIENCE_SECONDS = 15.0
-# What users put into these is theirs.
-_OPAQUE = {"google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.Any", "google.api.HttpBody"}
-
-# The fields that say which resource a call is about.
-_ADDRESSES = {"name", "parent", "endpoint"}
 
 Handler = Callable[[Vertex, Any], Awaitable[Any]]
 HANDLERS: dict[str, Handler] = {}
@@ -37,7 +33,7 @@ def handles(*keys: str) -> Callable[[Handler], Handler]:
     return register
 
 
-async def dispatch(vertex: Vertex, method: Method, request: Any, patience: float) -> Any:
+async def dispatch(vertex: Vertex, method: Method, request: Any, patience: float, location: str | None = None) -> Any:
     """Calls a method's handler.
 
     Args:
@@ -46,6 +42,7 @@ async def dispatch(vertex: Vertex, method: Method, request: Any, patience: float
         request: Its request message.
         patience: Seconds that the caller surely waits for an answer. A long-running operation that ends within them is
             returned as done: Google's launchers sleep twenty seconds after an answer that says it is not.
+        location: The location that the called host serves, or None if it serves all.
 
     Raises:
         ApiError: The error for the client; UNIMPLEMENTED with the method's name where nothing is emulated.
@@ -54,6 +51,9 @@ async def dispatch(vertex: Vertex, method: Method, request: Any, patience: float
     handler = HANDLERS.get(method.key)
     if handler is None:
         raise ApiError("UNIMPLEMENTED", f"{method.path[1:]} is not emulated by the local Vertex AI.")
+    prepare(method, request, location)
+    for name in addresses(method, request):
+        _with_project_id(vertex, name)
     _use_project_ids(vertex, request)
     try:
         async with vertex.faults.around(method.key):
@@ -72,14 +72,14 @@ async def dispatch(vertex: Vertex, method: Method, request: Any, patience: float
 def _use_project_ids(vertex: Vertex, message: Any) -> None:
     """Writes resource names with the project's id: clients may write its number instead.
 
-    A number that no project here has is refused in an address and left as it is elsewhere: in the name of a network.
+    A number that no project here has is left as it is: in the name of a network.
     """
     for field, value in message.ListFields():
         if field.type == field.TYPE_STRING and field.is_repeated:
-            value[:] = [_with_project_id(vertex, field.name, text) for text in value]
+            value[:] = [_with_known_project_id(vertex, text) for text in value]
         elif field.type == field.TYPE_STRING:
-            setattr(message, field.name, _with_project_id(vertex, field.name, value))
-        elif field.message_type is None or field.message_type.full_name in _OPAQUE:
+            setattr(message, field.name, _with_known_project_id(vertex, value))
+        elif field.message_type is None or field.message_type.full_name in OPAQUE:
             continue
         elif not field.is_repeated:
             _use_project_ids(vertex, value)
@@ -88,14 +88,17 @@ def _use_project_ids(vertex: Vertex, message: Any) -> None:
                 _use_project_ids(vertex, item)
 
 
-def _with_project_id(vertex: Vertex, field: str, text: str) -> str:
+def _with_known_project_id(vertex: Vertex, text: str) -> str:
+    try:
+        return _with_project_id(vertex, text)
+    except ApiError:
+        return text
+
+
+def _with_project_id(vertex: Vertex, text: str) -> str:
     parts = text.split("/", 2)
     if len(parts) > 1 and parts[0] == "projects" and parts[1].isdigit():
-        try:
-            parts[1] = project_id(vertex.store, parts[1])
-        except ApiError:
-            if field in _ADDRESSES:
-                raise
+        parts[1] = project_id(vertex.store, parts[1])
     return "/".join(parts)
 
 
@@ -104,11 +107,12 @@ class GrpcHandler(grpc.GenericRpcHandler):
 
     Args:
         vertex: The emulator.
+        location: The location that the called host serves, or None if it serves all.
         drop: Breaks the connection of the caller that gRPC calls so: "ipv4:127.0.0.1:PORT".
     """
 
-    def __init__(self, vertex: Vertex, drop: Callable[[str], None]) -> None:
-        self._vertex, self._drop = vertex, drop
+    def __init__(self, vertex: Vertex, location: str | None, drop: Callable[[str], None]) -> None:
+        self._vertex, self._location, self._drop = vertex, location, drop
 
     def service(self, handler_call_details: Any) -> Any:
         """Finds the method that a call names (`grpc.GenericRpcHandler`)."""
@@ -136,7 +140,7 @@ class GrpcHandler(grpc.GenericRpcHandler):
         remaining = context.time_remaining()
         patience = max(0.0, remaining - 1.0) if remaining is not None else _MAXIMUM_PATIENCE_SECONDS
         try:
-            return await dispatch(self._vertex, method, request, patience)
+            return await dispatch(self._vertex, method, request, patience, self._location)
         except ApiError as error:
             await context.abort(error.code, error.message)
         except DroppedError:

@@ -4,8 +4,10 @@
 (has), joined by AND, OR, NOT and parentheses. Functions (`in_context(…)`) are given by the caller.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from operator import ge, gt, le, lt
 from typing import Any
 
@@ -14,6 +16,7 @@ from .api import invalid
 _TOKEN = re.compile(
     r'\s*(?:(\(|\)|,)|(!=|<=|>=|=|<|>|:)|"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'|([^\s()=!<>:,"\']+))'
 )
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT")
 Predicate = Callable[[Mapping[str, Any]], bool]
 Functions = Mapping[str, Callable[..., Predicate]]
 
@@ -154,12 +157,18 @@ def _equal(value: Any, wanted: str) -> bool:
     if isinstance(value, int | float):
         return _orderable(wanted) == float(value)
     text = "" if value is None else str(value)
+    if _TIMESTAMP.match(text) and _orderable(text) == _orderable(wanted):
+        return True
     if "*" in wanted:
         return re.fullmatch(".*".join(map(re.escape, wanted.split("*"))), text) is not None
     return text == wanted
 
 
 def _orderable(value: Any) -> float | str:
+    """A number, or the text of what is none; timestamps, whatever their time zone, are numbers too."""
+    if isinstance(value, str) and _TIMESTAMP.match(value):
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(value).timestamp()
     try:
         return float(value)
     except (TypeError, ValueError):

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
@@ -50,7 +50,7 @@ class Front:
 
     Args:
         certificates: Certificates for Google's host names.
-        grpc_port: Local port of the gRPC server (HTTP/2 without TLS).
+        grpc_port: Finds the local port of the gRPC server (HTTP/2 without TLS) of a host.
         http_port: Local port of the HTTP server (HTTP/1.1 without TLS).
         emulated: Tells whether a host of Google, in lower case, is answered by these two.
         on_lease_change: Called with the number of leases whenever it changes.
@@ -59,7 +59,7 @@ class Front:
     def __init__(
         self,
         certificates: "Certificates",
-        grpc_port: int,
+        grpc_port: Callable[[str], Awaitable[int]],
         http_port: int,
         emulated: Callable[[str], bool],
         on_lease_change: Callable[[int], None],
@@ -140,7 +140,7 @@ class Front:
     async def _route(self, client: socket.socket) -> None:
         await _readable(client)
         if client.recv(1, socket.MSG_PEEK) == _TLS_HANDSHAKE:
-            return await self._answer_tls(client)
+            return await self._answer_tls(client, host="")
         line = await _read_line(client)
         if line == LEASE_REQUEST:
             return await self._hold_lease(client)
@@ -173,13 +173,13 @@ class Front:
         if is_google(host):
             self._refuse_unless_emulated(host)
             await asyncio.get_running_loop().sock_sendall(client, _CONNECTED)
-            return await self._answer_tls(client)
+            return await self._answer_tls(client, host)
         with await _reach_outside(host, port, self._proxy_for(host, "https")) as backend:
             await asyncio.get_running_loop().sock_sendall(client, _CONNECTED)
             with await _take_over(client) as side:
                 await _join(side, backend)
 
-    async def _answer_tls(self, client: socket.socket) -> None:
+    async def _answer_tls(self, client: socket.socket, host: str) -> None:
         try:
             side = await _take_over(client, self._certificates.context)
         except ssl.SSLError as error:
@@ -187,7 +187,7 @@ class Front:
             return
         with side:
             protocol = side.transport.get_extra_info("ssl_object").selected_alpn_protocol()
-            port = self._grpc_port if protocol == "h2" else self._http_port
+            port = await self._grpc_port(host) if protocol == "h2" else self._http_port
             with await _reach(_LOOPBACK, port) as backend:
                 own_port = backend.transport.get_extra_info("sockname")[1]
                 self._clients[own_port] = side

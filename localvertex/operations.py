@@ -27,20 +27,34 @@ def finished(store: Store, name: str, metadata_type: str, response: Any) -> Any:
     return _succeed(store, _new(store, name, metadata_type), response)
 
 
-def start(store: Store, tasks: Tasks, name: str, metadata_type: str, work: Awaitable[Callable[[], Any]]) -> Any:
+def start(
+    store: Store,
+    tasks: Tasks,
+    name: str,
+    metadata_type: str,
+    work: Awaitable[Callable[[], Any]],
+    *,
+    stoppable: bool = False,
+) -> Any:
     """An operation that is done when `work` is.
 
     Args:
         store: Where the operation is kept.
-        tasks: Keeps the work alive.
+        tasks: Where the work goes on.
         name: Resource that it works on; the operation's name begins with its location.
         metadata_type: Name of the message that describes the operation.
         work: Its result is called for the response; what that stores appears together with the operation's end. An
             `ApiError` becomes the operation's error.
+        stoppable: Whether the work leaves nothing behind when it is cancelled midway.
     """
     operation = _new(store, name, metadata_type)
-    tasks.spawn(_finish(store, operation.name, work), name=operation.name)
+    tasks.spawn(_finish(store, operation.name, work), name=operation.name, stoppable=stoppable)
     return operation
+
+
+def cancelled(store: Store, name: str) -> None:
+    """Ends an operation whose work was stopped."""
+    _fail(store, store.get(name), code_pb2.CANCELLED, "The operation was cancelled.")
 
 
 def interrupt_unfinished(store: Store, reason: str) -> None:

@@ -13,6 +13,7 @@ from google.protobuf import struct_pb2
 
 from .api import METHODS, ApiError, Method, from_dict, http_status, invalid, to_dict
 from .dispatcher import dispatch
+from .requests import location_of_host
 from .vertex import Vertex
 
 _PATIENCE_SECONDS = 15.0
@@ -34,7 +35,8 @@ async def handle(vertex: Vertex, request: web.Request) -> web.Response:
         path = unquote(request.rel_url.raw_path)
         route, variables = _find(request.method, path)
         message = _message(route, variables, request, await request.read())
-        response = await dispatch(vertex, route.method, message, _PATIENCE_SECONDS)
+        location = location_of_host(request.host.partition(":")[0])
+        response = await dispatch(vertex, route.method, message, _PATIENCE_SECONDS, location)
     except ApiError as error:
         return error_response(error)
     if response.DESCRIPTOR.full_name == _HTTP_BODY:

@@ -28,6 +28,7 @@ from .lifecycle import write_server_file
 from .names import DEFAULT_PROJECT, RuntimeName
 from .namespace import enter_private_root
 from .projects import remember_project
+from .requests import location_of_host
 from .runtimes.container import Runtime
 from .runtimes.docker import DockerRuntime
 from .runtimes.process import ProcessRuntime
@@ -77,12 +78,9 @@ class Server:
     async def run(self, port: int) -> None:
         """Serves until a signal or, when ephemeral, the end of the last lease."""
         self._vertex = vertex = self._build()
-        grpc_server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
-        grpc_server.add_generic_rpc_handlers((GrpcHandler(vertex, self._drop),))
-        grpc_port = grpc_server.add_insecure_port("127.0.0.1:0")
-        await grpc_server.start()
+        grpc_servers = _GrpcServers(vertex, self._drop)
         http_runner, http_port = await _start_http(self._handle)
-        self._front = Front(Certificates(self._home), grpc_port, http_port, emulated, self._leases_changed)
+        self._front = Front(Certificates(self._home), grpc_servers.port, http_port, emulated, self._leases_changed)
         self._port = await self._front.start(port)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._end)
@@ -96,7 +94,7 @@ class Server:
         # All at once: each ends its processes politely, and the supervisor's patience is for the whole.
         await asyncio.gather(vertex.pipelines.close(), vertex.serving.close(), vertex.tasks.close())
         await self._front.close()
-        await grpc_server.stop(grace=1.0)
+        await grpc_servers.stop()
         await http_runner.cleanup()
         await vertex.tasks.close()
         vertex.storage.close()
@@ -175,6 +173,30 @@ class Server:
                 write_server_file(self._home, port=self._port, ephemeral=False, runtime=self._runtime)
                 return web.json_response({})
         return await administration.handle(self._vertex, request)
+
+
+class _GrpcServers:
+    """The gRPC servers, one for each location: gRPC does not tell a handler which host a client has called."""
+
+    def __init__(self, vertex: Vertex, drop: Callable[[str], None]) -> None:
+        self._vertex, self._drop = vertex, drop
+        self._servers: dict[str | None, tuple[grpc.aio.Server, int]] = {}
+        self._starting = asyncio.Lock()
+
+    async def port(self, host: str) -> int:
+        """The port of the server that answers for a host; it is started if it does not run yet."""
+        location = location_of_host(host)
+        async with self._starting:
+            if location not in self._servers:
+                server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
+                server.add_generic_rpc_handlers((GrpcHandler(self._vertex, location, self._drop),))
+                self._servers[location] = server, server.add_insecure_port("127.0.0.1:0")
+                await server.start()
+        return self._servers[location][1]
+
+    async def stop(self) -> None:
+        """Ends all servers when they have answered what they have, or after a second."""
+        await asyncio.gather(*(server.stop(grace=1.0) for server, _ in self._servers.values()))
 
 
 async def _start_http(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> tuple[web.AppRunner, int]:

@@ -7,17 +7,30 @@ generated transports. That leans on private attributes and takes seconds; the sn
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
-from google.api import annotations_pb2
+from google.api import annotations_pb2, field_behavior_pb2
 from google.cloud.location import locations_pb2
 from google.iam.v1 import iam_policy_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import descriptor_pb2, empty_pb2
 
-from .api import SNAPSHOT
+from .api import SNAPSHOT, VERTEX
+
+_BEHAVIOR_WORDS = {
+    "Required": field_behavior_pb2.REQUIRED,
+    "Optional": field_behavior_pb2.OPTIONAL,
+    "Output only": field_behavior_pb2.OUTPUT_ONLY,
+    "Input only": field_behavior_pb2.INPUT_ONLY,
+    "Immutable": field_behavior_pb2.IMMUTABLE,
+    "Identifier": field_behavior_pb2.IDENTIFIER,
+}
+_BEHAVIORS = re.compile(rf"(?:(?:{'|'.join(_BEHAVIOR_WORDS)})\.\s*)*")
+# `        display_name (str):` and the lines of text below it.
+_DOCUMENTED_FIELD = re.compile(r"^ {8}(\w+) \(.*\):\n((?: {12}.*\n)+)", re.MULTILINE)
 
 _MIXINS = {
     "/google.longrunning.Operations/GetOperation": (operations_pb2.GetOperationRequest, operations_pb2.Operation),
@@ -147,7 +160,29 @@ def _file_descriptor_set(
         file.ClearField("source_code_info")
         for message in file.message_type:
             message.ClearField("options") if not message.options.map_entry else None
+    _note_behaviors(files.values())
     return descriptor_pb2.FileDescriptorSet(file=ordered)
+
+
+def _note_behaviors(files: Iterable[descriptor_pb2.FileDescriptorProto]) -> None:
+    """Adds the behaviours of fields (required, output only, immutable), which the packages name in docstrings only."""
+    from google.cloud.aiplatform_v1 import types
+
+    documented = {name: member for name, member in vars(types).items() if hasattr(member, "pb")}
+    for file in files:
+        if file.package != VERTEX:
+            continue
+        for message in file.message_type:
+            behaviors = dict(_behaviors(documented[message.name].__doc__)) if message.name in documented else {}
+            for field in message.field:
+                field.options.Extensions[field_behavior_pb2.field_behavior].extend(behaviors.get(field.name, ()))
+
+
+def _behaviors(docstring: str) -> Iterator[tuple[str, list[int]]]:
+    for name, text in _DOCUMENTED_FIELD.findall(docstring):
+        words = _BEHAVIORS.match(" ".join(text.split()))
+        if words and words[0]:
+            yield name, [_BEHAVIOR_WORDS[word.strip()] for word in words[0].rstrip(". ").split(".")]
 
 
 def _sort_dependencies(file: descriptor_pb2.FileDescriptorProto) -> None:

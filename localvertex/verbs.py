@@ -8,7 +8,8 @@ from google.protobuf import empty_pb2
 from google.protobuf.message import Message
 
 from . import operations
-from .api import METHODS, VERTEX, ApiError, Method, invalid, message, to_dict
+from .api import METHODS, OPAQUE, VERTEX, ApiError, Method, invalid, message, to_dict
+from .behaviors import is_changeable
 from .dispatcher import HANDLERS, Handler, handles
 from .filters import Functions, parse_filter
 from .names import new_id
@@ -16,6 +17,7 @@ from .vertex import Vertex
 
 Check = Callable[[Any], None]
 _DEFAULT_PAGE_SIZE = 100
+_RESOURCE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
 
 
 def standard_methods(
@@ -59,10 +61,22 @@ def _create(method: Method, resource: str, check: Check) -> Handler:
         created = type(getattr(request, field))()
         created.CopyFrom(getattr(request, field))
         check(created)
-        created.name = f"{request.parent}/{collection}/{getattr(request, id_field, '') or new_id()}"
+        created.name = f"{request.parent}/{collection}/{chosen_id(request, id_field)}"
         return _answer(vertex, method, vertex.store.create(created))
 
     return create
+
+
+def chosen_id(request: Any, field: str) -> str:
+    """The id that a request names in a field for a new resource, or a new one if it names none.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT for one that may not be.
+    """
+    wanted = getattr(request, field, "")
+    if wanted and not _RESOURCE_ID.fullmatch(wanted):
+        raise invalid(f"{field} {wanted!r} is not valid: it must match {_RESOURCE_ID.pattern}.")
+    return wanted or new_id()
 
 
 def _get(method: Method, resource: str, check: Check) -> Handler:
@@ -119,19 +133,18 @@ def page(method: Method, request: Any, found: list[Any], functions: Functions | 
         found: All resources, oldest first.
         functions: Functions of the filter.
     """
+    response: Any = method.response()
+    repeated = next(field for field in response.DESCRIPTOR.fields if field.is_repeated)
     kept = list(found)
     if text := getattr(request, "filter", ""):
         predicate = parse_filter(text, functions)
         kept = [resource for resource in found if predicate(_filterable(resource))]
     for term in reversed([term for term in getattr(request, "order_by", "").split(",") if term.strip()]):
-        field, _, direction = term.strip().partition(" ")
-        _require_field(kept, field)
-        kept.sort(key=lambda resource: _sort_key(getattr(resource, field)), reverse=direction.strip() == "desc")
+        field, descending = _order(term, repeated.message_type)
+        kept.sort(key=lambda resource: _sort_key(getattr(resource, field)), reverse=descending)
     start = _page_start(request.page_token)
     end = start + (request.page_size or _DEFAULT_PAGE_SIZE)
-    response: Any = method.response()
-    repeated = next(field.name for field in response.DESCRIPTOR.fields if field.is_repeated)
-    getattr(response, repeated).extend(kept[start:end])
+    getattr(response, repeated.name).extend(kept[start:end])
     if end < len(kept):
         response.next_page_token = str(end)
     return response
@@ -143,9 +156,15 @@ def _filterable(resource: Any) -> dict[str, Any]:
     return {kind[0].lower() + kind[1:]: resource.name.rsplit("/", 1)[-1], **to_dict(resource)}
 
 
-def _require_field(resources: list[Any], field: str) -> None:
-    if resources and field not in resources[0].DESCRIPTOR.fields_by_name:
-        raise invalid(f"Invalid order_by: unknown field {field!r}.")
+def _order(term: str, resource: Any) -> tuple[str, bool]:
+    """The field of an `order_by` term such as `create_time desc`, and whether the order is a falling one."""
+    field, _, direction = term.strip().partition(" ")
+    snake = _snake(field)
+    if snake not in resource.fields_by_name:
+        raise invalid(f"Invalid order_by: {field!r} is no field of {resource.name}.")
+    if direction.strip().lower() not in ("", "asc", "desc"):
+        raise invalid(f"Invalid order_by: expected asc or desc after {field!r}, not {direction.strip()!r}.")
+    return snake, direction.strip().lower() == "desc"
 
 
 def _sort_key(value: Any) -> Any:
@@ -176,24 +195,15 @@ def apply_update(target: Any, changes: Any, paths: list[str]) -> None:
     Args:
         target: Message to change.
         changes: Message with the new values.
-        paths: Mask paths in snake case; "*" or none stand for all fields that `changes` sets.
-
-    Raises:
-        ApiError: INVALID_ARGUMENT for a path that is no field, or a field that may not be changed.
+        paths: Mask paths in snake case, checked already (see `requests.prepare`); "*" or none stand for all fields that
+            `changes` sets and that may be changed.
     """
-    for path in [field.name for field, _ in changes.ListFields()] if paths in ([], ["*"]) else paths:
+    if paths in ([], ["*"]):
+        paths = [field.name for field, _ in changes.ListFields() if is_changeable(field)]
+    for path in paths:
         name, _, rest = path.partition(".")
-        field = target.DESCRIPTOR.fields_by_name.get(name)
-        if field is None or name in ("name", "create_time", "update_time"):
-            if paths in ([], ["*"]):
-                continue
-            raise invalid(f"Invalid update_mask: {path!r} is no field of {target.DESCRIPTOR.name} that can be changed.")
-        if (
-            rest
-            and field.message_type is not None
-            and not field.is_repeated
-            and rest.split(".")[0] in field.message_type.fields_by_name
-        ):
+        field = target.DESCRIPTOR.fields_by_name[name]
+        if rest and not field.is_repeated and field.message_type.full_name not in OPAQUE:
             apply_update(getattr(target, name), getattr(changes, name), [rest])
         else:
             copy = type(target)()

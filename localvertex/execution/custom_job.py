@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import math
+import signal
 import socket
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -22,15 +23,22 @@ from ..names import project_number
 from ..runtimes.container import Container, Limits, limits_of_machine, with_expanded
 from ..store import stamp
 from ..vertex import Vertex
-from . import python_package
 from .mount import Mount
 from .outcome import STOPPED, TaskError, internal_error
+from .python_package import container_of
 from .reasons import last_reason
 
 _logger = logging.getLogger(__name__)
 _SECONDS_FOR_WORKERS_TO_END = 30.0
+# A replica ended by one of these signals is lost, as one whose machine was taken away; other failures are the code's.
+_LOST = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
+_MOST_RESTARTS = 5
 _CANCELLED = "The custom job was cancelled."
 _CODES = {"CANCELLED": code_pb2.CANCELLED, "FAILED": code_pb2.INVALID_ARGUMENT}
+
+
+class _ReplicaLostError(Exception):
+    """A replica has ended through no fault of its code."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +130,9 @@ async def _work(vertex: Vertex, job: Any) -> str:
     seconds = float(job.job_spec.scheduling.timeout.seconds) or None
     try:
         async with asyncio.timeout(seconds):
-            return await _run_replicas(vertex, job, _replicas(vertex, job))
+            return await _run_with_restarts(vertex, job)
+    except TaskError as error:
+        return str(error)
     except TimeoutError:
         return f"The job was ended because it took longer than its timeout of {seconds:g} s."
     except Exception as error:
@@ -130,8 +140,27 @@ async def _work(vertex: Vertex, job: Any) -> str:
         return internal_error(error)
 
 
+async def _run_with_restarts(vertex: Vertex, job: Any) -> str:
+    """Runs all replicas, again from the start as often as one is lost that must not be restarted alone."""
+    scheduling = job.job_spec.scheduling
+    together = scheduling.restart_job_on_worker_restart and not scheduling.disable_retries
+    for _ in range(_MOST_RESTARTS if together else 0):
+        try:
+            return await _run_replicas(vertex, job, _replicas(vertex, job))
+        except _ReplicaLostError as error:
+            _logger.warning("%s: %s The whole job is restarted.", job.name, error)
+    try:
+        return await _run_replicas(vertex, job, _replicas(vertex, job))
+    except _ReplicaLostError as error:
+        return str(error)
+
+
 async def _run_replicas(vertex: Vertex, job: Any, replicas: list[_Replica]) -> str:
-    """Runs all replicas until one fails or the primary one has ended, and ends the others then."""
+    """Runs all replicas until one fails or the primary one has ended, and ends the others then.
+
+    Raises:
+        _ReplicaLostError: If one is lost and not to be restarted alone, or not again.
+    """
     running = [asyncio.ensure_future(_run_replica(vertex, job, replica, replicas)) for replica in replicas]
     primary, unfinished = running[0], set(running)
     try:
@@ -148,7 +177,23 @@ async def _run_replicas(vertex: Vertex, job: Any, replicas: list[_Replica]) -> s
 
 
 async def _run_replica(vertex: Vertex, job: Any, replica: _Replica, replicas: list[_Replica]) -> str:
-    """Runs one replica and returns why it failed, or ""."""
+    """Runs one replica, which is restarted alone when it is lost unless that is not wanted (see `_run_replicas`)."""
+    scheduling = job.job_spec.scheduling
+    alone = not scheduling.restart_job_on_worker_restart and not scheduling.disable_retries
+    for _ in range(_MOST_RESTARTS if alone else 0):
+        try:
+            return await _run_container(vertex, job, replica, replicas)
+        except _ReplicaLostError as error:
+            _logger.warning("%s: %s It is restarted.", job.name, error)
+    return await _run_container(vertex, job, replica, replicas)
+
+
+async def _run_container(vertex: Vertex, job: Any, replica: _Replica, replicas: list[_Replica]) -> str:
+    """Runs the container of a replica once and returns why it failed, or "".
+
+    Raises:
+        _ReplicaLostError: If a signal ended it.
+    """
     spec = replica.container
     log = logs_folder(vertex.home) / job.name.rsplit("/", 1)[1] / f"{replica.name}.log"
     try:
@@ -159,11 +204,14 @@ async def _run_replica(vertex: Vertex, job: Any, replica: _Replica, replicas: li
         return str(error)
     if status == 0:
         return ""
-    return f"The replica {replica.name} exited with a non-zero status of {status}. {last_reason(log)}".strip()
+    reason = f"The replica {replica.name} exited with a non-zero status of {status}. {last_reason(log)}".strip()
+    if status in _LOST:
+        raise _ReplicaLostError(reason)
+    return reason
 
 
 def _replicas(vertex: Vertex, job: Any) -> list[_Replica]:
-    pools = job.job_spec.worker_pool_specs
+    pools, mount = job.job_spec.worker_pool_specs, Mount(vertex)
     places = [(number, index) for number, pool in enumerate(pools) for index in range(pool.replica_count)]
     return [
         _Replica(
@@ -171,17 +219,11 @@ def _replicas(vertex: Vertex, job: Any) -> list[_Replica]:
             index,
             rank,
             address,
-            _container_spec(vertex, pools[pool]),
+            container_of(pools[pool], mount),
             limits_of_machine(pools[pool].machine_spec),
         )
         for rank, ((pool, index), address) in enumerate(zip(places, _free_addresses(len(places)), strict=True))
     ]
-
-
-def _container_spec(vertex: Vertex, pool: Any) -> Any:
-    if pool.HasField("python_package_spec"):
-        return python_package.container_spec(pool.python_package_spec, Mount(vertex))
-    return pool.container_spec
 
 
 def _free_addresses(count: int) -> list[str]:
@@ -204,6 +246,7 @@ def _variables(job: Any, replica: _Replica, replicas: list[_Replica]) -> Mapping
         "WORLD_SIZE": str(len(replicas)),
         "RANK": str(replica.rank),
         **_output_variables(job.job_spec.base_output_directory.output_uri_prefix),
+        **_experiment_variables(job.job_spec),
     }
     return with_expanded(variables, {variable.name: variable.value for variable in replica.container.env})
 
@@ -227,6 +270,16 @@ def _output_variables(prefix: str) -> dict[str, str]:
         "AIP_MODEL_DIR": f"{folder}/model/",
         "AIP_CHECKPOINT_DIR": f"{folder}/checkpoints/",
         "AIP_TENSORBOARD_LOG_DIR": f"{folder}/logs/",
+    }
+
+
+def _experiment_variables(spec: Any) -> dict[str, str]:
+    """What the SDK in a replica reads to log to the experiment of the job."""
+    if not spec.experiment:
+        return {}
+    return {
+        "AIP_EXPERIMENT_NAME": spec.experiment.rsplit("/", 1)[1],
+        "AIP_EXPERIMENT_RUN_NAME": spec.experiment_run,
     }
 
 

@@ -1,4 +1,4 @@
-"""Training code in a package (`PythonPackageSpec`): the executor image installs it, then runs a module of it."""
+"""Worker pools that name a Python package instead of a container: the container that they stand for."""
 
 import json
 from typing import Any
@@ -6,22 +6,32 @@ from typing import Any
 from ..api import message
 from .mount import Mount
 
-# The words `pip install` also give it an environment of its own where no image is used: see `overlay.py`.
-_INSTALL_AND_RUN = """# pip install PACKAGES && python -m MODULE
+# Arguments: the packages as a JSON list, the module, the module's own arguments.
+_INSTALL_AND_RUN = """
 import json, os, subprocess, sys
-
-module, packages, *arguments = sys.argv[1:]
-subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *json.loads(packages)], check=True)
-os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+# pip install: into the environment of the task
+subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *json.loads(sys.argv[1])], check=True)
+os.execv(sys.executable, [sys.executable, "-m", *sys.argv[2:]])
 """
 
 
-def container_spec(spec: Any, mount: Mount) -> Any:
-    """The `ContainerSpec` that does what a `PythonPackageSpec` asks for."""
-    packages = [mount.path(uri) for uri in spec.package_uris]
+def container_of(pool: Any, mount: Mount) -> Any:
+    """The `ContainerSpec` of a worker pool.
+
+    Args:
+        pool: A `WorkerPoolSpec`.
+        mount: Where its replicas find the files of Cloud Storage.
+
+    Raises:
+        TaskError: If a package cannot be a file.
+    """
+    if not pool.HasField("python_package_spec"):
+        return pool.container_spec
+    package = pool.python_package_spec
+    packages = json.dumps([mount.path(uri) for uri in package.package_uris])
     return message("ContainerSpec")(
-        image_uri=spec.executor_image_uri,
-        command=["python3", "-c", _INSTALL_AND_RUN, spec.python_module, json.dumps(packages)],
-        args=spec.args,
-        env=spec.env,
+        image_uri=package.executor_image_uri,
+        command=["python3", "-c", _INSTALL_AND_RUN, packages, package.python_module],
+        args=package.args,
+        env=package.env,
     )

@@ -51,7 +51,6 @@ async def create_endpoint(vertex: Vertex, request: Any) -> Any:
         raise invalid(f"endpoint_id {request.endpoint_id!r} is not valid: it must match {_ENDPOINT_ID.pattern}.")
     endpoint = message("Endpoint")()
     endpoint.CopyFrom(request.endpoint)
-    endpoint.ClearField("deployed_models")
     check_display_name(endpoint)
     _check_traffic_split(endpoint)
     endpoint.name = f"{request.parent}/endpoints/{request.endpoint_id or new_id()}"
@@ -112,7 +111,9 @@ async def deploy_model(vertex: Vertex, request: Any) -> Any:
 
         return show
 
-    return operations.start(vertex.store, vertex.tasks, request.endpoint, "DeployModelOperationMetadata", deploy())
+    return operations.start(
+        vertex.store, vertex.tasks, request.endpoint, "DeployModelOperationMetadata", deploy(), stoppable=True
+    )
 
 
 @handles("EndpointService.UndeployModel")

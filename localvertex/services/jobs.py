@@ -12,10 +12,10 @@ from ..names import new_id
 from ..storage.errors import StorageError
 from ..verbs import check_display_name, standard_methods
 from ..vertex import Vertex
+from . import metadata
 
 # Google's launchers sleep twenty seconds between two calls: one that waits a little spares short jobs that.
 _PATIENCE_SECONDS = 4.0
-_OUTPUT_ONLY = ("name", "state", "create_time", "start_time", "end_time", "update_time", "error", "web_access_uris")
 
 standard_methods("JobService", "CustomJob", "List")
 
@@ -25,15 +25,16 @@ async def create_custom_job(vertex: Vertex, request: Any) -> Any:
     """Checks a job and starts it."""
     job = message("CustomJob")()
     job.CopyFrom(request.custom_job)
-    for field in _OUTPUT_ONLY:
-        job.ClearField(field)
     check_display_name(job)
     _check_worker_pools(job.job_spec)
     _check_scheduling(job.job_spec.scheduling)
     _check_output_directory(vertex, job.job_spec.base_output_directory.output_uri_prefix)
     job.name = f"{request.parent}/customJobs/{new_id()}"
     job.state = enum("JobState")["JOB_STATE_PENDING"]
-    vertex.store.create(job)
+    with vertex.store.transaction():
+        if job.job_spec.experiment and not job.job_spec.experiment_run:
+            job.job_spec.experiment_run = _new_experiment_run(vertex, job)
+        vertex.store.create(job)
     start_custom_job(vertex, job.name)
     return job
 
@@ -64,6 +65,20 @@ async def delete_custom_job(vertex: Vertex, request: Any) -> Any:
     return operations.finished(vertex.store, job.name, "DeleteOperationMetadata", empty_pb2.Empty())
 
 
+def _new_experiment_run(vertex: Vertex, job: Any) -> str:
+    """Makes a run of the job's experiment for the job, named after it."""
+    run_name = job.name.rsplit("/", 1)[1]
+    run = message("Context")(
+        name=f"{job.job_spec.experiment}-{run_name}",
+        display_name=run_name,
+        schema_title="system.ExperimentRun",
+        schema_version="0.0.1",
+    )
+    run.metadata["_state"] = "RUNNING"
+    metadata.create_child_context(vertex, job.job_spec.experiment, run)
+    return run.name
+
+
 def _has_ended(job: Any) -> bool:
     states = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
     return job.state in [enum("JobState")[state] for state in states]
@@ -74,10 +89,8 @@ def _check_worker_pools(spec: Any) -> None:
         raise invalid("job_spec.worker_pool_specs of CustomJob is required.")
     for number, pool in enumerate(spec.worker_pool_specs):
         path = f"job_spec.worker_pool_specs[{number}]"
-        if pool.HasField("python_package_spec"):
-            _check_python_package(pool.python_package_spec, f"{path}.python_package_spec")
-        elif pool.replica_count and not pool.container_spec.image_uri:
-            raise invalid(f"{path}.container_spec.image_uri is required.")
+        if pool.replica_count:
+            _check_task(pool, path)
         if pool.replica_count and not (pool.machine_spec.machine_type or spec.persistent_resource_id):
             raise invalid(f"{path}.machine_spec.machine_type is required.")
     count = spec.worker_pool_specs[0].replica_count
@@ -85,10 +98,15 @@ def _check_worker_pools(spec: Any) -> None:
         raise invalid(f"job_spec.worker_pool_specs[0].replica_count must be 1, for the primary replica, not {count}.")
 
 
-def _check_python_package(spec: Any, path: str) -> None:
+def _check_task(pool: Any, path: str) -> None:
+    """What a worker pool is to run: a container or a Python package."""
+    if not pool.HasField("python_package_spec"):
+        if not pool.container_spec.image_uri:
+            raise invalid(f"{path}.container_spec.image_uri is required.")
+        return
     for field in ("executor_image_uri", "package_uris", "python_module"):
-        if not getattr(spec, field):
-            raise invalid(f"{path}.{field} is required.")
+        if not getattr(pool.python_package_spec, field):
+            raise invalid(f"{path}.python_package_spec.{field} is required.")
 
 
 def _check_scheduling(scheduling: Any) -> None:

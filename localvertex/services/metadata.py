@@ -6,7 +6,6 @@ A link is a fact of the store, keyed by the names of both ends:
 - "context artifact": CONTEXT|ARTIFACT, "context execution": CONTEXT|EXECUTION, "context child": PARENT|CHILD
 """
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,14 +15,12 @@ from .. import operations
 from ..api import METHODS, VERTEX, ApiError, enum, enum_name, invalid, message, to_dict
 from ..dispatcher import handles
 from ..filters import Functions, parse_filter
-from ..names import new_id
-from ..verbs import apply_update, check_etag, page, standard_methods
+from ..verbs import apply_update, check_etag, chosen_id, page, standard_methods
 from ..vertex import Vertex
 
 _EVENT, _CONTEXT_CHILD = "event", "context child"
 _CONTEXT_MEMBER = {"Artifact": "context artifact", "Execution": "context execution"}
 _LINKS = (_EVENT, _CONTEXT_CHILD, *_CONTEXT_MEMBER.values())
-_RESOURCE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
 _MAXIMUM_PARENTS = 10
 
 standard_methods("MetadataService", "MetadataStore", "Create", "Get", "List")
@@ -37,11 +34,8 @@ def _register(kind: str) -> None:
 
     @handles(f"MetadataService.Create{kind}")
     async def create(vertex: Vertex, request: Any) -> Any:
-        resource_id = getattr(request, f"{field}_id")
-        if resource_id and not _RESOURCE_ID.fullmatch(resource_id):
-            raise invalid(f"{field}_id {resource_id!r} is not valid: it must match {_RESOURCE_ID.pattern}.")
         resource = getattr(request, field)
-        resource.name = f"{request.parent}/{collection}/{resource_id or new_id()}"
+        resource.name = f"{request.parent}/{collection}/{chosen_id(request, f'{field}_id')}"
         return _create(vertex, resource)
 
     @handles(f"MetadataService.Get{kind}")
@@ -150,6 +144,17 @@ async def query_artifact_lineage_subgraph(vertex: Vertex, request: Any) -> Any:
     return _subgraph(
         vertex, {name for name in names if "/executions/" in name or wanted(to_dict(vertex.store.get(name)))}
     )
+
+
+def create_child_context(vertex: Vertex, parent: str, context: Any) -> None:
+    """Stores a new context and puts it under another one.
+
+    Raises:
+        ApiError: NOT_FOUND if there is no such parent, ALREADY_EXISTS if the context is there.
+    """
+    _require(vertex, parent)
+    _create(vertex, context)
+    vertex.store.remember(_CONTEXT_CHILD, f"{parent}|{context.name}", "")
 
 
 def _create(vertex: Vertex, resource: Any) -> Any:

@@ -52,26 +52,37 @@ async def upload_model(vertex: Vertex, request: Any) -> Any:
     """A new model, or a new version of the parent model."""
     version = message("Model")()
     version.CopyFrom(request.model)
-    version.ClearField("deployed_models")
     check_display_name(version)
     if not version.container_spec.image_uri:
         raise invalid("container_spec.image_uri of Model is required.")
     _check_aliases(version.version_aliases)
     model = _parent_model(vertex, request) if request.parent_model else _new_model(vertex, request)
-    aliases = set(version.version_aliases)
-    if not _versions(vertex, model):
-        aliases.add(_DEFAULT)
+    version.supported_deployment_resources_types[:] = [version.DEDICATED_RESOURCES]
     with vertex.store.transaction():
-        _release_aliases(vertex, model, aliases)
-        version.version_id = _next_version(vertex, model)
-        version.name = f"{model}@{version.version_id}"
-        _set_aliases(version, aliases)
-        version.supported_deployment_resources_types[:] = [version.DEDICATED_RESOURCES]
-        stamp(version, "version_create_time")
-        stamp(version, "version_update_time")
-        vertex.store.create(version)
+        _add_version(vertex, model, version)
         response = message("UploadModelResponse")(model=model, model_version_id=version.version_id)
         return operations.finished(vertex.store, model, "UploadModelOperationMetadata", response)
+
+
+@handles("ModelService.CopyModel")
+async def copy_model(vertex: Vertex, request: Any) -> Any:
+    """A version as a new model, or as a new version of the parent model, here or in another location."""
+    if request.source_model.split("/")[1] != request.parent.split("/")[1]:
+        raise invalid(f"source_model {request.source_model!r} must be in the same project as {request.parent!r}.")
+    source = resolve(vertex, request.source_model)
+    version = message("Model")()
+    version.CopyFrom(source)
+    for field in ("version_aliases", "create_time", "version_create_time", "version_update_time"):
+        version.ClearField(field)
+    version.original_model_info.model = source.name
+    version.model_source_info.copy = True
+    if request.HasField("encryption_spec"):
+        version.encryption_spec.CopyFrom(request.encryption_spec)
+    model = _parent_model(vertex, request) if request.parent_model else _new_model(vertex, request)
+    with vertex.store.transaction():
+        _add_version(vertex, model, version)
+        response = message("CopyModelResponse")(model=model, model_version_id=version.version_id)
+        return operations.finished(vertex.store, model, "CopyModelOperationMetadata", response)
 
 
 @handles("ModelService.GetModel")
@@ -127,7 +138,8 @@ async def merge_version_aliases(vertex: Vertex, request: Any) -> Any:
     with vertex.store.transaction():
         _release_aliases(vertex, _unversioned(version.name), added - removed)
         version = vertex.store.get(version.name)
-        _set_aliases(version, (set(version.version_aliases) | added) - (removed - added))
+        kept = [alias for alias in version.version_aliases if alias not in removed - added]
+        _set_aliases(version, [*kept, *sorted(added)])
         return _shown([_save(vertex, version)], _deployments(vertex), versioned=True)[0]
 
 
@@ -195,7 +207,23 @@ def _existing_versions(vertex: Vertex, model: str) -> list[Any]:
     return versions
 
 
+def _add_version(vertex: Vertex, model: str, version: Any) -> None:
+    """Stores a version as the next one of a model, with its aliases; the first one is the default version."""
+    aliases = list(version.version_aliases)
+    if not _versions(vertex, model):
+        aliases.append(_DEFAULT)
+    _release_aliases(vertex, model, set(aliases))
+    version.version_id = _next_version(vertex, model)
+    version.name = f"{model}@{version.version_id}"
+    _set_aliases(version, aliases)
+    stamp(version, "version_create_time")
+    stamp(version, "version_update_time")
+    vertex.store.create(version)
+
+
 def _parent_model(vertex: Vertex, request: Any) -> str:
+    if location_of(request.parent_model) != request.parent:
+        raise invalid(f"parent_model {request.parent_model!r} must be in {request.parent!r}.")
     return _unversioned(resolve(vertex, request.parent_model).name)
 
 
@@ -228,12 +256,13 @@ def _release_aliases(vertex: Vertex, model: str, aliases: set[str]) -> None:
     """Takes aliases from the versions that have them: an alias means one version of a model."""
     for version in _versions(vertex, model):
         if aliases & set(version.version_aliases):
-            _set_aliases(version, set(version.version_aliases) - aliases)
+            _set_aliases(version, [alias for alias in version.version_aliases if alias not in aliases])
             _save(vertex, version)
 
 
-def _set_aliases(version: Any, aliases: set[str]) -> None:
-    version.version_aliases[:] = sorted(aliases)
+def _set_aliases(version: Any, aliases: Iterable[str]) -> None:
+    """Sets aliases, each once, in their order: the SDK's own tests expect them back as they were given."""
+    version.version_aliases[:] = dict.fromkeys(aliases)
 
 
 def _save(vertex: Vertex, version: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .. import operations
 from ..api import METHODS, ApiError, message
 from ..dispatcher import handles
 from ..operations import OPERATION
@@ -25,8 +26,10 @@ async def list_operations(vertex: Vertex, request: Any) -> Any:
 
 @handles("Operations.CancelOperation")
 async def cancel_operation(vertex: Vertex, request: Any) -> Any:
-    """Cancelling is best effort by contract; the work of an operation here always goes on to its end."""
+    """Stops the work of an operation where that can be; otherwise it goes on to its end, as the contract allows."""
     vertex.store.get(request.name)
+    if await vertex.tasks.cancel(request.name):
+        operations.cancelled(vertex.store, request.name)
     return message("google.protobuf.Empty")()
 
 

@@ -18,6 +18,7 @@ from ..execution.lineage import metadata_store
 from ..execution.pipeline import TERMINAL_STATES
 from ..execution.values import from_protobuf, from_struct, matches, shown
 from ..filters import parse_filter
+from ..names import project_number
 from ..storage.errors import StorageError
 from ..verbs import page
 from ..vertex import Vertex
@@ -26,18 +27,6 @@ from . import metadata
 _SERVICE = f"/{VERTEX}.PipelineService"
 _JOB_ID = re.compile(r"[a-z][-a-z0-9]{0,127}")
 _LONGEST_DISPLAY_NAME = 128
-_OUTPUT_ONLY = (
-    "name",
-    "create_time",
-    "start_time",
-    "end_time",
-    "update_time",
-    "state",
-    "job_detail",
-    "error",
-    "template_metadata",
-    "schedule_name",
-)
 
 
 @handles("PipelineService.CreatePipelineJob")
@@ -45,8 +34,6 @@ async def create_pipeline_job(vertex: Vertex, request: Any) -> Any:
     """Checks a job and starts it."""
     job = message("PipelineJob")()
     job.CopyFrom(request.pipeline_job)
-    for field in _OUTPUT_ONLY:
-        job.ClearField(field)
     if job.template_uri and not job.pipeline_spec.fields:
         raise ApiError("UNIMPLEMENTED", "template_uri is not emulated by the local Vertex AI: send the pipeline_spec.")
     if len(job.display_name) > _LONGEST_DISPLAY_NAME:
@@ -58,6 +45,7 @@ async def create_pipeline_job(vertex: Vertex, request: Any) -> Any:
     _check_output_directory(vertex, job.runtime_config.gcs_output_directory)
     _check_parameters(pipeline, job.runtime_config)
     _check_input_artifacts(vertex, pipeline, job)
+    job.service_account = job.service_account or _default_service_account(request.parent)
     job.state = enum("PipelineState")["PIPELINE_STATE_PENDING"]
     vertex.store.create(job)
     vertex.pipelines.submit(job.name)
@@ -106,6 +94,11 @@ async def delete_pipeline_job(vertex: Vertex, request: Any) -> Any:
     vertex.store.delete(job.name)
     shutil.rmtree(logs_folder(vertex.home) / job.name.rsplit("/", 1)[1], ignore_errors=True)
     return operations.finished(vertex.store, job.name, "DeleteOperationMetadata", empty_pb2.Empty())
+
+
+def _default_service_account(parent: str) -> str:
+    """The account of Compute Engine, as which a job runs that names no other."""
+    return f"{project_number(parent.split('/')[1])}-compute@developer.gserviceaccount.com"
 
 
 def _job_id(wanted: str, pipeline: Pipeline) -> str:

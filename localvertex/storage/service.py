@@ -36,6 +36,7 @@ _ROUTES = {
     "PUT /storage/v1/b/*/iam": "storage.buckets.setIamPolicy",
     "GET /storage/v1/b/*/iam/testPermissions": "storage.buckets.testIamPermissions",
     "POST /upload/storage/v1/b/*/o": "storage.objects.insert",
+    "POST /resumable/upload/storage/v1/b/*/o": "storage.objects.insert",  # how gsutil starts one
     "PUT /upload/storage/v1/b/*/o": "storage.objects.insert",
     "DELETE /upload/storage/v1/b/*/o": "storage.objects.insert",
     "GET /download/storage/v1/b/*/o/*": "storage.objects.get",

@@ -124,11 +124,14 @@ class Installation:
         self.thread, self.backend = thread, Backend()
         self.lease_counts: list[int] = []
         self._lease_changed = threading.Condition()
-        grpc_port, self.http_port = thread.call(self.backend.start())
-        self.front = Front(Certificates(home), grpc_port, self.http_port, EMULATED.__contains__, self._count)
+        self._port, self.http_port = thread.call(self.backend.start())
+        self.front = Front(Certificates(home), self._grpc_port, self.http_port, EMULATED.__contains__, self._count)
         self.port = thread.call(self.front.start(0))
         self.url = f"http://127.0.0.1:{self.port}"
         self.bundle = client_environment(home, self.port)["REQUESTS_CA_BUNDLE"]
+
+    async def _grpc_port(self, host: str) -> int:
+        return self._port
 
     def _count(self, leases: int) -> None:
         with self._lease_changed:
@@ -510,7 +513,7 @@ def test_the_wanted_port_is_taken_if_it_is_free_and_else_another(
     front: Installation, loop_thread: LoopThread, tmp_path: Path
 ) -> None:
     def again() -> Front:
-        return Front(Certificates(tmp_path), 1, front.http_port, EMULATED.__contains__, lambda _: None)
+        return Front(Certificates(tmp_path), front._grpc_port, front.http_port, EMULATED.__contains__, lambda _: None)
 
     second, third = again(), again()
     other = loop_thread.call(second.start(front.port))

@@ -274,6 +274,14 @@ class TestContent:
         assert requests.post(url, data=body.removesuffix("--"), headers=headers).status_code == 400
         assert requests.post(url, data="nonsense", headers=headers).status_code == 400
 
+    def test_gsutil_starts_a_resumable_upload_at_a_path_of_its_own(
+        self, server: Server, bucket: storage.Bucket
+    ) -> None:
+        url = f"{server.url}/resumable/upload/storage/v1/b/{bucket.name}/o?uploadType=resumable"
+        session = requests.post(url, json={"name": "a"}).headers["Location"]
+        assert requests.put(session, data=b"abc", headers={"Content-Range": "bytes 0-2/3"}).status_code == 200
+        assert bucket.blob("a").download_as_bytes() == b"abc"
+
     def test_media_uploads_take_the_body_as_it_is(self, server: Server, bucket: storage.Bucket) -> None:
         url = f"{server.url}/upload/storage/v1/b/{bucket.name}/o?uploadType=media&name=a%2Fb"
         assert requests.post(url, data=b"abc", headers={"Content-Type": "text/csv"}).json()["size"] == "3"

@@ -29,6 +29,8 @@ def wheel(tmp_path: Path) -> str:
 
 def test_commands_that_install_packages_are_told_from_others() -> None:
     assert installs_packages(["sh", "-c", "python3 -m pip install --quiet pandas", "x"])
+    assert installs_packages(["sh", "-c", "pip3 install -q --user pandas"])
+    assert installs_packages(["pip", "install", "pandas"])
     assert not installs_packages(["python3", "script.py"])
 
 
@@ -39,6 +41,14 @@ def test_an_overlay_sees_what_is_installed_here_and_has_its_own_place(tmp_path: 
         ["sh", "-c", 'python3 -c "$0"', script], env=environment, cwd=tmp_path, capture_output=True, text=True
     )
     assert result.stdout.strip() == str(tmp_path / "environment"), result.stderr
+
+
+@pytest.mark.parametrize("command", ["pip install", "pip3 install --user", "python3 -m pip install"])
+def test_all_forms_of_pip_install_into_the_overlay(tmp_path: Path, wheel: str, command: str) -> None:
+    environment = with_overlay(dict(os.environ), tmp_path)
+    script = f'{command} -q --no-index "$0" && python3 -c "import overlaid_sample; print(overlaid_sample.__file__)"'
+    result = subprocess.run(["sh", "-c", script, wheel], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert result.stdout.startswith(str(tmp_path / "environment")), result.stderr
 
 
 def test_what_a_task_installs_is_its_alone(run: Callable[..., Any], wheel: str) -> None:

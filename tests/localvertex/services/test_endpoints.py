@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from google.api import httpbody_pb2
 from google.api_core import exceptions
-from google.api_core.exceptions import FailedPrecondition, InvalidArgument, NotFound
+from google.api_core.exceptions import Cancelled, FailedPrecondition, InvalidArgument, NotFound
 from google.cloud import aiplatform
 from google.cloud.aiplatform_v1 import (
     Endpoint,
@@ -20,6 +20,7 @@ from google.cloud.aiplatform_v1 import (
     PredictionServiceClient,
     RawPredictRequest,
 )
+from google.longrunning import operations_pb2
 from google.protobuf import field_mask_pb2, struct_pb2
 
 PARENT = "projects/local-project/locations/us-central1"
@@ -469,6 +470,26 @@ def test_explanations_are_not_emulated(shared_endpoint: aiplatform.Endpoint):
 
 
 # Operations
+
+
+def test_a_deployment_that_is_cancelled_leaves_nothing_behind(
+    client: EndpointServiceClient, endpoint: aiplatform.Endpoint
+):
+    deployed = {"model": upload("never-ready").resource_name, "dedicated_resources": {"min_replica_count": 1}}
+    operation = client.deploy_model(endpoint=endpoint.resource_name, deployed_model=deployed, timeout=2)
+    name = operation.operation.name
+    assert not client.get_operation({"name": name}, timeout=2).done
+    with pytest.raises(FailedPrecondition, match="not done"):
+        client.delete_operation({"name": name})
+    waited = client.wait_operation({"name": name}, timeout=2)  # which this client does not decode
+    assert not operations_pb2.Operation.FromString(waited).done
+    client.cancel_operation({"name": name})
+    with pytest.raises(Cancelled):
+        operation.result()
+    assert endpoint.list_models() == []
+    done = client.list_operations({"name": PARENT, "filter": "done=true", "page_size": 1000}).operations
+    assert name in {found.name for found in done}
+    client.delete_operation({"name": name})
 
 
 def test_operations_are_listed_and_forgotten_when_done(client: EndpointServiceClient):

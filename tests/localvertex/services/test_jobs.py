@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from google.api_core import exceptions
-from google.cloud import aiplatform_v1
+from google.cloud import aiplatform, aiplatform_v1
 
 from seatrial.localvertex import lifecycle
 
@@ -150,6 +150,46 @@ def test_a_job_that_cannot_run_is_refused(
         create(*pools, **spec)
 
 
+_END_TWICE = 'echo x >> "$0/$CLOUD_ML_JOB_ID-$RANK"; test $(wc -l < "$0/$CLOUD_ML_JOB_ID-$RANK") -gt 2 || kill -9 $$'
+
+
+def _starts(folder: Path) -> dict[str, int]:
+    """How often each replica of the only job was started, by its rank."""
+    return {file.name.split("-")[1]: len(file.read_text().split()) for file in folder.iterdir()}
+
+
+def test_a_lost_replica_is_restarted_alone(create: Any, wait: Any, tmp_path: Path) -> None:
+    other = _pool("sh", "-c", 'echo x >> "$0/$CLOUD_ML_JOB_ID-$RANK"', str(tmp_path))
+    job = wait(create(_pool("sh", "-c", _END_TWICE, str(tmp_path)), other).name)
+    assert job.state.name == "JOB_STATE_SUCCEEDED", job.error
+    assert _starts(tmp_path) == {"0": 3, "1": 1}
+
+
+def test_all_replicas_are_restarted_with_a_lost_one_if_that_is_wanted(create: Any, wait: Any, tmp_path: Path) -> None:
+    other = _pool("sh", "-c", 'echo x >> "$0/$CLOUD_ML_JOB_ID-$RANK"; sleep 600', str(tmp_path))
+    # The primary one is lost only once the other has started.
+    wait_first = 'until test "$(cat "$0"/*-1 | wc -l)" -gt "$(cat "$0"/*-0 | wc -l)"; do sleep 0.05; done; '
+    primary = _pool("sh", "-c", wait_first + _END_TWICE + "; exit 0", str(tmp_path))
+    scheduling = {"restart_job_on_worker_restart": True, "timeout": "60s"}
+    job = create(primary, other, scheduling=scheduling)
+    client_states = wait(job.name)
+    assert _starts(tmp_path) == {"0": 3, "1": 3}, client_states.error
+
+
+def test_without_retries_a_lost_replica_ends_the_job(create: Any, wait: Any, tmp_path: Path) -> None:
+    scheduling = {"restart_job_on_worker_restart": True, "disable_retries": True}
+    job = wait(create(_pool("sh", "-c", _END_TWICE, str(tmp_path)), scheduling=scheduling).name)
+    assert job.state.name == "JOB_STATE_FAILED"
+    assert "non-zero status of 137" in job.error.message
+    assert _starts(tmp_path) == {"0": 1}
+
+
+def test_a_replica_that_is_lost_again_and_again_ends_the_job(create: Any, wait: Any, tmp_path: Path) -> None:
+    job = wait(create(_pool("sh", "-c", 'echo x >> "$0/a-0"; kill -9 $$', str(tmp_path))).name)
+    assert job.state.name == "JOB_STATE_FAILED"
+    assert _starts(tmp_path) == {"0": 6}
+
+
 def test_a_python_package_is_installed_apart_and_its_module_run(
     create: Any, wait: Any, vertex: lifecycle.Running, bucket: str, wheel: Path, tmp_path: Path
 ) -> None:
@@ -168,13 +208,24 @@ def test_a_python_package_is_installed_apart_and_its_module_run(
     assert arguments == "--rate a b"
 
 
+def test_a_job_of_an_experiment_gets_a_run_of_its_own(create: Any, wait: Any, bucket: str, tmp_path: Path) -> None:
+    aiplatform.init(project="local-project", location="us-central1")
+    experiment = aiplatform.Experiment.create(bucket)
+    pool = _pool("sh", "-c", 'echo "$AIP_EXPERIMENT_NAME $AIP_EXPERIMENT_RUN_NAME" > "$0"', str(tmp_path / "out"))
+    job = wait(create(pool, experiment=experiment.resource_name).name)
+    run = job.job_spec.experiment_run
+    assert (tmp_path / "out").read_text().split() == [bucket, run]
+    assert run == f"{experiment.resource_name}-{job.name.rsplit('/', 1)[1]}"
+    found = aiplatform.ExperimentRun(job.name.rsplit("/", 1)[1], experiment=experiment)
+    assert found.state == aiplatform.gapic.Execution.State.RUNNING
+
+
 def test_flex_start_may_wait(create: Any, wait: Any) -> None:
     scheduling = {"strategy": "FLEX_START", "max_wait_duration": "60s"}
     assert wait(create(_pool("true"), scheduling=scheduling).name).state.name == "JOB_STATE_SUCCEEDED"
 
 
 def test_a_custom_training_job_of_google_cloud_pipeline_components(tmp_path: Path, bucket: str) -> None:
-    from google.cloud import aiplatform
     from google_cloud_pipeline_components.v1.custom_job import CustomTrainingJobOp
     from kfp import compiler, dsl
 

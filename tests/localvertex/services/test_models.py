@@ -78,7 +78,7 @@ def test_a_new_default_version_takes_the_alias_from_the_old_one():
 def test_a_new_version_takes_its_aliases_from_the_versions_that_have_them():
     model = upload(version_aliases=["champion", "oldest"])
     upload_version(model, is_default_version=False, version_aliases=["champion"])
-    assert aliases(model) == {"1": ["default", "oldest"], "2": ["champion"]}
+    assert aliases(model) == {"1": ["oldest", "default"], "2": ["champion"]}
 
 
 def test_an_upload_that_breaks_off_leaves_the_aliases_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -97,6 +97,45 @@ def test_an_upload_that_breaks_off_leaves_the_aliases_where_they_were(tmp_path: 
         asyncio.run(upload_model(vertex, from_dict(second, message("UploadModelRequest")())))
     assert store.get(f"{PARENT}/models/m@1").version_aliases == ["champion", "default"]
     store.close()
+
+
+def test_a_model_is_copied_to_another_location_as_a_new_model():
+    model = upload(artifact_uri="gs://bucket/model", version_aliases=["champion"], labels={"team": "search"})
+    model_id = f"copy-{uuid.uuid4().hex}"
+    copy = model.copy("europe-west4", destination_model_id=model_id)
+    assert copy.resource_name == f"projects/local-project/locations/europe-west4/models/{model_id}"
+    assert (copy.version_id, copy.version_aliases, copy.uri) == ("1", ["default"], model.uri)
+    assert copy.labels == model.labels
+    assert copy.container_spec.image_uri == model.container_spec.image_uri
+    assert copy.gca_resource.original_model_info.model == f"{model.resource_name}@1"
+    assert copy.gca_resource.model_source_info.copy
+    with pytest.raises(AlreadyExists):
+        model.copy("europe-west4", destination_model_id=model_id)
+
+
+def test_a_model_is_copied_as_a_version_of_another(client: ModelServiceClient):
+    model = upload(display_name="source")
+    target = upload(display_name="target")
+    copy = model.copy("us-central1", destination_parent_model=target.resource_name)
+    assert (copy.resource_name, copy.version_id, copy.display_name) == (target.resource_name, "2", "source")
+    assert aliases(target) == {"1": ["default"], "2": []}
+
+
+@pytest.mark.parametrize(
+    ("source", "parent_model", "error"),
+    [
+        ("projects/local-project/locations/us-central1/models/missing", "", NotFound),
+        ("projects/other/locations/us-central1/models/missing", "", InvalidArgument),
+        ("", "projects/local-project/locations/europe-west4/models/missing", InvalidArgument),
+        ("", "projects/local-project/locations/us-central1/models/missing", NotFound),
+    ],
+)
+def test_a_copy_that_cannot_be_made_is_refused(
+    client: ModelServiceClient, source: str, parent_model: str, error: type[Exception]
+):
+    request = {"parent": PARENT, "source_model": source or upload().resource_name, "parent_model": parent_model}
+    with pytest.raises(error):
+        client.copy_model(request=request)
 
 
 def test_a_version_is_found_by_its_id_its_alias_and_without_either(client: ModelServiceClient):
@@ -192,7 +231,7 @@ def test_the_default_alias_is_moved_but_not_removed():
 def test_adding_and_removing_an_alias_at_once_cancel_each_other_out(client: ModelServiceClient):
     model = upload(version_aliases=["stays"])
     merged = client.merge_version_aliases(name=f"{model.resource_name}@1", version_aliases=["stays", "-stays", "new"])
-    assert list(merged.version_aliases) == ["default", "new", "stays"]
+    assert list(merged.version_aliases) == ["stays", "default", "new"]
 
 
 def test_the_number_of_a_deleted_version_is_not_used_again():

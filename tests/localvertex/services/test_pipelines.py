@@ -1,6 +1,7 @@
 """The pipeline service, through Google's own client: what it accepts, lists, deletes."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,6 +76,13 @@ def held(tmp_path: Path) -> Iterator[str]:
     path = tmp_path / "go"
     yield str(path)
     path.touch()
+
+
+def test_a_job_runs_as_the_account_of_compute_engine_unless_it_names_another(create: Any, make_job: Any) -> None:
+    job = make_job()
+    assert re.fullmatch(r"[0-9]{12}-compute@developer\.gserviceaccount\.com", create(job).service_account)
+    job.service_account = "trainer@local-project.iam.gserviceaccount.com"
+    assert create(job).service_account == job.service_account
 
 
 def test_a_created_job_is_pending_and_runs_to_its_end(create: Any, make_job: Any, wait: Any) -> None:
