@@ -41,6 +41,7 @@ CANNOT_RUN = {
     "containerized_python_component": IMAGE,
     "pipeline_with_concat_placeholder": IMAGE,
     "pipeline_with_importer_and_gcpc_types": IMAGE,
+    "pipeline_with_various_io_types": IMAGE,
     "xgboost_sample_pipeline": IMAGE,
     "create_pod_metadata_complex": KUBERNETES,
     "env-var.yaml": KUBERNETES,
@@ -122,14 +123,15 @@ def write_template(spec: Any, number: int) -> str:
 
 
 def prepare() -> None:
-    """Makes the buckets and the one public object that samples read."""
+    """Makes the buckets, and the public objects that samples read."""
     for name in ("samples", "ml-pipeline-playground"):
         try:
             storage.Client().create_bucket(name)
         except Conflict:
             continue
-    text = storage.Client().bucket("ml-pipeline-playground").blob("shakespeare1.txt")
-    text.upload_from_string("It was a lover and his lass,\nWith a hey, and a ho, and a hey nonino\n")
+    for name in ("shakespeare1.txt", "shakespeare2.txt"):
+        text = storage.Client().bucket("ml-pipeline-playground").blob(name)
+        text.upload_from_string("It was a lover and his lass")
     aiplatform.init(project="local-project", location="us-central1")
 
 
