@@ -169,9 +169,11 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crashed]:
 
 
 def kill(*processes: int) -> None:
-    for process in processes:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+    """Kills processes as if at once: none has the time to act upon the death of another."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
 
 
 def kill_as_it_starts(home: Path, seconds: float) -> None:
@@ -253,7 +255,7 @@ def run_jobs(state: Crashed) -> None:
     state.known["succeeded"] = state.ended(state.submit(short, "succeeded", text="a"))
     for name in ("running", "cancelling"):
         state.known[name] = state.submit(long, name, text=name, marker=str(state.home / name))
-    mark = f'echo >> "{state.home}/%s"; test $(wc -l < "{state.home}/%s") = 2 || sleep 600'
+    mark = f'echo >> "{state.home}/%s"; test $(wc -l < "{state.home}/%s") -gt 1 || sleep 600'
     for name, restart in (("lost", False), ("restarted", True)):
         state.known[name] = state.custom_job(mark % (name, name), restartJobOnWorkerRestart=restart)
     for name in ("running", "cancelling", "lost", "restarted"):

@@ -173,6 +173,7 @@ def test_what_outlives_a_server_killed_with_its_supervisor_ends_before_the_next_
     home: Path, family: Callable[[], list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running, left = begin(home), family()
+    os.kill(running.pid, signal.SIGSTOP)  # or else it might end its processes while its supervisor dies
     for process in (running.supervisor, running.pid):
         os.kill(process, signal.SIGKILL)
     eventually(lambda: none_lives(all_processes(running)))
