@@ -40,12 +40,13 @@ test: lint ## Run the whole suite.
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # Google's pipeline components keep the SDK below 2: it is laid over .venv, whose packages pip leaves alone. The snapshot
-# of the API is by intention that of the SDK in constraints.txt.
+# of the API is by intention that of the SDK in constraints.txt; the cases of the namespace run the pytest of .venv.
 test-newest-sdk: install ## Run the tests of the local Vertex AI with version 2.7 of Google's SDK.
 	$(BIN)/python -c 'from pathlib import Path; from seatrial.localvertex.execution.overlay import with_overlay; \
 	    with_overlay({"PATH": ""}, Path(".newest-sdk"))'
 	$(NEWEST_SDK) -m pip install --quiet 'google-cloud-aiplatform==2.7.*'
 	$(NEWEST_SDK) -P -m pytest --numprocesses 2 --dist loadfile tests/localvertex \
+	    --ignore tests/localvertex/test_namespace.py \
 	    --deselect tests/localvertex/test_api.py::test_the_snapshot_is_what_the_installed_client_packages_say
 
 test-newest-sdk: $(NEWEST_SDK_STAMP) ## Run the services' contract tests with google-cloud-aiplatform 2, which the pipeline components do not allow yet.

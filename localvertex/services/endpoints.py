@@ -11,7 +11,7 @@ from google.protobuf import empty_pb2
 from .. import operations
 from ..api import ApiError, from_dict, invalid, message
 from ..dispatcher import handles
-from ..names import new_id
+from ..names import location_of, new_id
 from ..projects import remember_project
 from ..serving import Answer
 from ..store import stamp
@@ -92,6 +92,8 @@ async def deploy_model(vertex: Vertex, request: Any) -> Any:
     """Serves a model; the operation ends when it is ready, and only then traffic moves."""
     endpoint = vertex.store.get(request.endpoint)
     version = resolve(vertex, request.deployed_model.model)
+    if location_of(version.name) != location_of(endpoint.name):
+        raise invalid(f"deployed_model.model {version.name!r} must be in the location of {endpoint.name!r}.")
     deployed = _new_deployed_model(request.deployed_model, version)
     _add_deployed_model(endpoint, deployed, request.traffic_split)
 

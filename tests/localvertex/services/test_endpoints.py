@@ -472,6 +472,15 @@ def test_explanations_are_not_emulated(shared_endpoint: aiplatform.Endpoint):
 # Operations
 
 
+def test_a_model_of_another_location_is_not_deployed(
+    client: EndpointServiceClient, endpoint: aiplatform.Endpoint, model: aiplatform.Model
+):
+    copy = model.copy("europe-west4")
+    deployed = {"model": copy.resource_name, "dedicated_resources": {"min_replica_count": 1}}
+    with pytest.raises(InvalidArgument, match="must be in the location of"):
+        client.deploy_model(endpoint=endpoint.resource_name, deployed_model=deployed)
+
+
 def test_a_deployment_that_is_cancelled_leaves_nothing_behind(
     client: EndpointServiceClient, endpoint: aiplatform.Endpoint
 ):
