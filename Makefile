@@ -49,16 +49,6 @@ test-newest-sdk: install ## Run the tests of the local Vertex AI with version 2.
 	    --ignore tests/localvertex/test_namespace.py \
 	    --deselect tests/localvertex/test_api.py::test_the_snapshot_is_what_the_installed_client_packages_say
 
-test-newest-sdk: $(NEWEST_SDK_STAMP) ## Run the services' contract tests with google-cloud-aiplatform 2, which the pipeline components do not allow yet.
-	$(NEWEST_SDK)/bin/pytest --numprocesses 2 --dist loadfile tests/localvertex/services
-
-$(NEWEST_SDK_STAMP): setup.cfg pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(NEWEST_SDK)
-	$(NEWEST_SDK)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[curation,serving,local,test]' pandas
-	@# pip says that it contradicts what the components of Google ask for, and installs it.
-	$(NEWEST_SDK)/bin/python -m pip install --quiet google-cloud-aiplatform==2.7.0
-	touch $@
-
 compile: install ## Write compiled/ afresh.
 	$(BIN)/seatrial compile
 
