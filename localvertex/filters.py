@@ -7,7 +7,7 @@
 import contextlib
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import ge, gt, le, lt
 from typing import Any
 
@@ -16,7 +16,7 @@ from .api import invalid
 _TOKEN = re.compile(
     r'\s*(?:(\(|\)|,)|(!=|<=|>=|=|<|>|:)|"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'|([^\s()=!<>:,"\']+))'
 )
-_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT")
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d(T|$)")
 Predicate = Callable[[Mapping[str, Any]], bool]
 Functions = Mapping[str, Callable[..., Predicate]]
 
@@ -168,7 +168,8 @@ def _orderable(value: Any) -> float | str:
     """A number, or the text of what is none; timestamps, whatever their time zone, are numbers too."""
     if isinstance(value, str) and _TIMESTAMP.match(value):
         with contextlib.suppress(ValueError):
-            return datetime.fromisoformat(value).timestamp()
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     try:
         return float(value)
     except (TypeError, ValueError):

@@ -292,9 +292,12 @@ def _stop(home: Path) -> bool:
     document = _read_server_file(home)
     # A server whose supervisor was killed holds the lock until it has ended, too.
     server = [document["pid"]] if document is not None and document["supervisor"] == supervisor else []
-    for number, processes in ((signal.SIGTERM, [supervisor]), (signal.SIGKILL, [supervisor, *server])):
+    # The number of a dead supervisor may be that of another process by now.
+    is_orphan = bool(server) and parents().get(server[0], supervisor) != supervisor
+    first = server if is_orphan else [supervisor]
+    for number, processes in ((signal.SIGTERM, first), (signal.SIGKILL, [*first, *server])):
         for process in processes:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process, number)
         deadline = time.monotonic() + SECONDS_TO_END
         while time.monotonic() < deadline:

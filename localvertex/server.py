@@ -190,8 +190,9 @@ class _GrpcServers:
             if location not in self._servers:
                 server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
                 server.add_generic_rpc_handlers((GrpcHandler(self._vertex, location, self._drop),))
-                self._servers[location] = server, server.add_insecure_port("127.0.0.1:0")
+                port = server.add_insecure_port("127.0.0.1:0")
                 await server.start()
+                self._servers[location] = server, port
         return self._servers[location][1]
 
     async def stop(self) -> None:

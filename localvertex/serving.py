@@ -131,7 +131,10 @@ class Serving:
         """Serves again what was deployed when the server last ended."""
         for endpoint in self._vertex.store.all("Endpoint"):
             for deployed in endpoint.deployed_models:
-                version = self._vertex.store.get(f"{deployed.model}@{deployed.model_version_id}")
+                version = self._vertex.store.find(f"{deployed.model}@{deployed.model_version_id}")
+                if version is None:  # one odd record is no reason not to start
+                    _logger.error("DeployedModel %s of %s has no model any more.", deployed.id, endpoint.name)
+                    continue
                 self._watch(self._add(endpoint.name, deployed, version))
 
     async def close(self) -> None:

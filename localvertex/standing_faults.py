@@ -11,6 +11,7 @@ from typing import Any
 
 from .api import ApiError, invalid
 from .faults import Fault
+from .storage.errors import StorageError
 
 _logger = logging.getLogger(__name__)
 
@@ -94,8 +95,10 @@ class StandingFaults:
         await _apply(added for added in hitting if added.fault.when == "before")
         try:
             yield
-        finally:  # the answer is lost whether it is an error or not
+        except (ApiError, StorageError):  # the answer is lost also if it is an error
             await _apply(added for added in hitting if added.fault.when == "after")
+            raise
+        await _apply(added for added in hitting if added.fault.when == "after")
 
     def _hitting(self, method: str) -> list[_Added]:
         """Counts a call and returns the faults that hit it."""

@@ -22,7 +22,7 @@ from .runtimes.engine import SECONDS_TO_REMOVE, EngineError, remove_containers
 
 _GRACE_SECONDS = 10
 _SECONDS_TO_DIE = 10
-SECONDS_TO_END = _GRACE_SECONDS + _SECONDS_TO_DIE + SECONDS_TO_REMOVE + 5
+SECONDS_TO_END = _GRACE_SECONDS + _SECONDS_TO_DIE + 2 * SECONDS_TO_REMOVE + 5
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -36,12 +36,13 @@ def main(lock: str, *command: str) -> None:
         os._exit(0)
     os.write(descriptor, str(os.getpid()).encode())
     os.set_inheritable(descriptor, True)  # by the server; it passes no descriptors on to its children
+    home = Path(lock).parent.resolve()  # as the server calls it
     # What was left when both were killed.
-    _kill_marked(private_folders(Path(lock).parent.resolve()))
-    _remove_containers(Path(lock).parent)
+    _kill_marked(private_folders(home))
+    _remove_containers(home)
     status = _supervise(command)
     _kill_descendants()
-    _remove_containers(Path(lock).parent)
+    _remove_containers(home)
     if status:
         print(f"The server ended with exit code {status}.", file=sys.stderr, flush=True)
 

@@ -43,7 +43,7 @@ class RunView:
 
     def show(self, status: RunStatus) -> None:
         """Shows one status, after what the tasks have written to their logs."""
-        for name, line in self._logs.new_lines() if self._logs else ():
+        for name, line in self._logs.new_lines(to_end=status.finished) if self._logs else ():
             self._console.print(Text.assemble((f"{name} │ ", "dim"), Text.from_ansi(line)), soft_wrap=True)
         if self._live:
             self._live.update(task_table(status), refresh=True)

@@ -76,14 +76,20 @@ def one_at_a_time(name: str) -> Iterator[None]:
 
 
 def task_logs(job: str, task: str | None) -> list[Path]:
-    """The log files of a run's tasks, in the order of their start.
+    """The log files of a run's tasks, in the order of the tasks.
 
     Args:
         job: Job id.
         task: Name of one task, or None for all.
     """
-    logs = sorted(logs_folder(home()).joinpath(job).glob("*.log"), key=lambda path: path.stat().st_ctime_ns)
+    logs = sorted(logs_folder(home()).joinpath(job).glob("*.log"), key=_task_number)
     return [path for path in logs if task in (None, path.stem, path.stem.rpartition("-")[0])]
+
+
+def _task_number(path: Path) -> tuple[int, str]:
+    """The number at the end of a log file's name; replicas of custom jobs have one within their pool."""
+    number = path.stem.rpartition("-")[2]
+    return int(number) if number.isdigit() else 0, path.stem
 
 
 @local_app.command()

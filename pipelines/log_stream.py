@@ -23,19 +23,23 @@ class LogStream:
         self._read: dict[Path, int] = {}
         self._within_executor_input: set[Path] = set()
 
-    def new_lines(self) -> Iterator[tuple[str, str]]:
-        """The whole lines that were written since the last call, each with the name of its task."""
+    def new_lines(self, *, to_end: bool = False) -> Iterator[tuple[str, str]]:
+        """The lines that were written since the last call, each with the name of its task.
+
+        Args:
+            to_end: Whether nothing will follow: everything is given, also a line that does not end.
+        """
         for path in self._find():
-            for line in self._lines(path):
+            for line in self._lines(path, to_end):
                 if not self._is_of_executor(path, line):
                     yield path.stem, line
 
-    def _lines(self, path: Path) -> list[str]:
+    def _lines(self, path: Path, to_end: bool) -> list[str]:
         start = self._read.get(path, 0)
         with path.open("rb") as file:
             file.seek(start)
-            text = file.read(_MOST_BYTES)
-        whole = text if len(text) == _MOST_BYTES else text[: text.rfind(b"\n") + 1]
+            text = file.read(None if to_end else _MOST_BYTES)
+        whole = text if to_end or len(text) == _MOST_BYTES else text[: text.rfind(b"\n") + 1]
         self._read[path] = start + len(whole)
         return whole.decode(errors="replace").splitlines()
 

@@ -11,6 +11,8 @@ from ..api import invalid
 from .ir import Component
 from .outcome import TaskError, Values
 
+# The search for literals takes time with the square of the length.
+_LONGEST_REPAIRED = 4_000
 _PARAMETER = r"inputs\.parameter_values\['[^']*'\]"
 # A comparison as KFP writes it ends a literal with a parenthesis, an operator or the end of the expression.
 _LITERAL = r"'(?P<literal>.*?)'(?=\)*(?: && |\Z)| (?:==|!=|<=?|>=?) )"
@@ -47,7 +49,7 @@ def check(condition: str) -> None:
     """
     try:
         _compile(condition)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise invalid(f"pipeline_spec: the condition {condition!r} cannot be read: {error}") from None
 
 
@@ -57,6 +59,8 @@ def _compile(condition: str) -> Any:
     try:
         return cel.compile(condition)
     except ValueError:
+        if len(condition) > _LONGEST_REPAIRED:
+            raise
         return cel.compile(_with_escaped_literals(condition))
 
 

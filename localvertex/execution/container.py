@@ -65,14 +65,15 @@ class ContainerTask:
             return Values()
         mount = Mount(self.vertex)
         executor_input = self._executor_input(mount)
-        output_file = self._make_output_folders(mount)
+        self._make_output_folders(mount)
         log_start = self.log.stat().st_size if self.log.exists() else 0
         status = await self.vertex.runtime.run(self._container(executor_input, mount))
         if status != 0:
             reason = last_reason(self.log, log_start)
             message = f"The replica workerpool0-0 exited with a non-zero status of {status}."
             raise TaskError(f"{message} {reason}" if reason else message)
-        return self._outputs(executor_input, _read_output(output_file), mount)
+        # The path is looked up again: the task may have made it a link that leads out of the buckets.
+        return self._outputs(executor_input, _read_output(mount.file(self._output_uri(_OUTPUT_FILE))), mount)
 
     def _executor_input(self, mount: Mount) -> Json:
         return {
@@ -108,12 +109,11 @@ class ContainerTask:
     def _output_uri(self, name: str) -> str:
         return f"{self.folder_uri}/{name}"
 
-    def _make_output_folders(self, mount: Mount) -> Path:
-        """Makes the folder of the outputs, without what an earlier attempt left, and says where its report will be."""
+    def _make_output_folders(self, mount: Mount) -> None:
+        """Makes the folder of the outputs, without what an earlier attempt left."""
         folder = mount.file(self.folder_uri)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        return folder / _OUTPUT_FILE
 
     def _container(self, executor_input: Json, mount: Mount) -> Container:
         spec = self.component.executor["container"]

@@ -15,6 +15,7 @@ from ..api import invalid
 
 Json = Mapping[str, Any]
 _SCHEMA_VERSION = "2.1."
+_TASK_KEY = re.compile(r"[^/\\\0.][^/\\\0]*")
 _NAME = re.compile("[a-z0-9][-a-z0-9]{0,127}")
 _MAXIMUM_BACKOFF_SECONDS = 3600.0
 
@@ -166,7 +167,7 @@ def read_pipeline(spec: Json) -> Pipeline:
     Raises:
         ApiError: INVALID_ARGUMENT.
     """
-    version = spec.get("schemaVersion", "")
+    version = str(spec.get("schemaVersion", ""))
     if not version.startswith(_SCHEMA_VERSION):
         raise invalid(
             f"pipeline_spec has schemaVersion {version!r}; expected {_SCHEMA_VERSION}x. Compile it with KFP 2."
@@ -174,7 +175,7 @@ def read_pipeline(spec: Json) -> Pipeline:
     try:
         executors = spec.get("deploymentSpec", {}).get("executors", {})
         components = {name: _component(component, executors) for name, component in spec.get("components", {}).items()}
-        pipeline = Pipeline(spec["pipelineInfo"]["name"], _component(spec["root"], executors), components)
+        pipeline = Pipeline(str(spec["pipelineInfo"]["name"]), _component(spec["root"], executors), components)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise invalid(f"pipeline_spec cannot be read: {error!r}. Compile the pipeline again with KFP 2.") from None
     if pipeline.root.dag is None:
@@ -324,6 +325,8 @@ def _parameter_selectors(output: Json) -> Iterator[Selector]:
 
 
 def _task(key: str, task: Json) -> Task:
+    if not _TASK_KEY.fullmatch(key):  # it is part of paths
+        raise ValueError(f"the task key {key!r} does not match {_TASK_KEY.pattern}")
     inputs, trigger = task.get("inputs", {}), task.get("triggerPolicy", {})
     parameters, artifacts = inputs.get("parameters", {}), inputs.get("artifacts", {})
     producers = [
@@ -349,6 +352,8 @@ def _task(key: str, task: Json) -> Task:
 
 def _loop(task: Json) -> Loop | None:
     parallelism = task.get("iteratorPolicy", {}).get("parallelismLimit", 0)
+    if parallelism < 0:
+        raise ValueError(f"parallelismLimit is {parallelism}")
     if iterator := task.get("artifactIterator"):
         return Loop(iterator["itemInput"], True, None, iterator["items"]["inputArtifact"], parallelism)
     if iterator := task.get("parameterIterator"):

@@ -130,7 +130,7 @@ def interrupt_executions(store: Store, job: Any, outcome: Outcome) -> None:
 def task_state(execution: Any) -> str:
     """How the task of an execution that has ended, has ended."""
     ended = enum_name("Execution.State", execution.state)
-    return next(task for task, state in _EXECUTION_STATES.items() if state == ended)
+    return next((task for task, state in _EXECUTION_STATES.items() if state == ended), "FAILED")
 
 
 def container_outputs(store: Store, execution: Any) -> Values:

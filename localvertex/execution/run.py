@@ -23,8 +23,6 @@ from .placeholders import Placeholders
 from .record import JobRecord, TaskRecord
 from .values import from_protobuf, from_struct
 
-# Compute Engine's default service account, after the number of the project.
-_DEFAULT_ACCOUNT = "compute@developer.gserviceaccount.com"
 _logger = logging.getLogger(__name__)
 _DEFAULT: Json = {"runtimeValue": {}}  # a default is as much the author's text as a constant
 CANCELLED = Outcome("CANCELLED", error="The pipeline job was cancelled.")
@@ -283,7 +281,7 @@ def _job_constants(job: Any) -> dict[str, str]:
         "pipeline_root": job.runtime_config.gcs_output_directory,
         "pipeline_google_cloud_project_id": project,
         "pipeline_google_cloud_location": location,
-        "pipeline_service_account": job.service_account or f"{project_number(project)}-{_DEFAULT_ACCOUNT}",
+        "pipeline_service_account": job.service_account,
         "pipeline_network": job.network,
         "pipeline_encryption_key_name": job.encryption_spec.kms_key_name,
         "pipeline_persistent_resource_id": "",

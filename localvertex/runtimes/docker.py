@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
+from ..api import ApiError
 from ..environment import buckets_folder
 from ..execution.large_arguments import shorten
 from ..execution.outcome import TaskError
@@ -51,7 +52,7 @@ class DockerRuntime:
             try:
                 # Its exit code may be the client's as well as the container's: only the container's state is true.
                 command = Command(client, os.environ, folder, container.log)
-                await run(command, started=lambda _: started(partial(_docker, "kill", name)))
+                await run(command, started=lambda _: started(partial(_kill, name)))
                 return await _exit_code(name, container, log_start)
             finally:
                 # The client passes SIGTERM on to the container. What outlives that, or the client, ends here.
@@ -153,15 +154,24 @@ def _refusal(container: Container, log_start: int) -> str:
     return f"The image {container.image!r} {what}: {reason}"
 
 
+async def _kill(name: str) -> None:
+    status, _ = await _docker("kill", name)
+    if status:
+        raise ApiError("FAILED_PRECONDITION", "The container does not run yet, or no longer; try again.")
+
+
 async def _docker(*arguments: str) -> tuple[int, str]:
     """Asks the engine for something short; returns the client's exit code and what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        *("docker", *arguments),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *("docker", *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        raise TaskError("The program `docker` is not on the path any more.") from None
     output, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode()

@@ -64,6 +64,7 @@ CANNOT_RUN = {
 }
 # Where the stand-in for a value of the parameter's type would not do.
 ARGUMENTS = {
+    "take_nap": {"naptime_secs": 2},
     "sequential_v2": {"url": "gs://ml-pipeline-playground/shakespeare1.txt"},
     "local_execution_pipeline_with_retry": {"counter_path": f"/tmp/seatrial-retries-{time.time_ns()}"},
 }

@@ -33,6 +33,7 @@ RESOURCE = {
         'create_time>"2026-11-01T00:00:00Z" AND create_time<"2026-12-01T00:00:00Z"',
         'create_time>"2026-11-02T10:30:00+01:00" AND create_time<"2026-11-02T10:00:00.5Z"',
         'create_time="2026-11-02T11:00:00+01:00"',
+        'create_time>"2026-11-02" AND create_time<"2026-11-03"',
         "metadata.accuracy.number_value>0.8",
         "metadata.name.string_value=linear",
         'NOT display_name="other"',

@@ -13,8 +13,9 @@ def test_each_line_comes_once_when_it_is_whole_with_the_name_of_its_task(tmp_pat
     assert list(stream.new_lines()) == []
     with train.open("a") as log:
         log.write("o\nthree\n")
-    score.write_text("first\n")
+    score.write_text("first\nlast")
     assert list(stream.new_lines()) == [("train-3", "two"), ("train-3", "three"), ("score-4", "first")]
+    assert list(stream.new_lines(to_end=True)) == [("score-4", "last")]
 
 
 def test_what_is_no_text_is_shown_as_well_as_it_can_be(tmp_path: Path) -> None:

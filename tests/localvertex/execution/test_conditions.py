@@ -147,3 +147,5 @@ def test_an_expression_that_is_none_is_refused_before_anything_runs() -> None:
     check(f"{_VALUE} == 'it's'")
     with pytest.raises(ApiError, match="cannot be read"):
         check(f"{_VALUE} == ")
+    with pytest.raises(ApiError, match="cannot be read"):
+        check("' == '" * 20_001)

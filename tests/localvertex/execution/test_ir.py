@@ -144,6 +144,12 @@ def _inputs_of_add_2(spec: dict[str, Any]) -> Any:
         (lambda spec: spec.clear(), "schemaVersion"),
         (lambda spec: spec.pop("root"), "root"),
         (lambda spec: spec.pop("pipelineInfo"), "pipelineInfo"),
+        (lambda spec: spec.update(schemaVersion=2.0), "schemaVersion '2.0'"),
+        (
+            lambda spec: spec["root"]["dag"]["tasks"].update({"../a": spec["root"]["dag"]["tasks"]["add"]}),
+            "task key '../a'",
+        ),
+        (lambda spec: spec["root"]["dag"]["tasks"]["add"].update(iteratorPolicy={"parallelismLimit": -1}), "-1"),
         (lambda spec: spec["root"].pop("dag"), "no dag"),
         (lambda spec: spec["root"].update(dag={}), "no tasks"),
         (lambda spec: spec["components"].pop("comp-add"), "'comp-add', which is no component"),
