@@ -67,14 +67,11 @@ async def private_folder(vertex: Vertex) -> AsyncIterator[Path]:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
-async def run(
-    command: Command, timeout_seconds: float | None = None, *, started: Callable[[int], None] | None = None
-) -> int:
-    """Runs a command to its end; when this is cancelled or the time is over, its processes are ended first.
+async def run(command: Command, *, started: Callable[[int], None] | None = None) -> int:
+    """Runs a command to its end; when this is cancelled, its processes are ended first.
 
     Args:
         command: What to run.
-        timeout_seconds: After how long it is ended.
         started: Called with the number of its process, which leads a group of that number.
 
     Returns:
@@ -82,15 +79,13 @@ async def run(
 
     Raises:
         TaskError: If it cannot be started.
-        TimeoutError: If it takes longer than `timeout_seconds`.
     """
     process = await _start(command)
     if started is not None:
         started(process.pid)
     try:
-        async with asyncio.timeout(timeout_seconds):
-            status = await process.wait()
-    except (TimeoutError, asyncio.CancelledError):
+        status = await process.wait()
+    except asyncio.CancelledError:
         await _terminate(process, command.folder)
         raise
     _kill_rest(process.pid, marked(command.folder))  # a container ends with its first process, too

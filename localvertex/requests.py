@@ -11,7 +11,8 @@ from typing import Any
 from .api import OPAQUE, Method, invalid
 from .behaviors import OUTPUT_ONLY, REQUIRED, fields_with, is_changeable
 
-_VARIABLE = re.compile(r"\{([\w.]+)(?:=([^}]*))?\}")
+# In the path of a binding: {name=projects/*/locations/*}.
+PATH_VARIABLE = re.compile(r"\{([\w.]+)(?:=([^}]*))?\}")
 _REGIONAL_HOST = re.compile(r"([a-z0-9-]+)-aiplatform\.googleapis\.com")
 _MAKES_RESOURCES = ("Create", "Upload", "Import")
 _MISSING = "Required field is not set."
@@ -144,7 +145,7 @@ def _addresses(method: Method) -> dict[str, list[str]]:
     """The fields that say which resource a call is about, with the forms that their names may have."""
     found: dict[str, list[str]] = {}
     for binding in method.bindings:
-        for path, template in _VARIABLE.findall(binding.template):
+        for path, template in PATH_VARIABLE.findall(binding.template):
             forms = found.setdefault(path, [])
             if template and template not in forms:
                 forms.append(template)

@@ -13,12 +13,11 @@ from google.protobuf import struct_pb2
 
 from .api import METHODS, ApiError, Method, from_dict, http_status, invalid, to_dict
 from .dispatcher import dispatch
-from .requests import location_of_host
+from .requests import PATH_VARIABLE, location_of_host
 from .vertex import Vertex
 
 _PATIENCE_SECONDS = 15.0
 _HTTP_BODY = "google.api.HttpBody"
-_VARIABLE = re.compile(r"\{([\w.]+)(?:=([^}]*))?\}")
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def _routes() -> dict[str, list[_Route]]:
 def _compile(template: str) -> tuple[re.Pattern[str], tuple[str, ...]]:
     """Turns `/v1/{name=projects/*/models/*}:copy` into a pattern with a group for each variable."""
     pattern, variables, position = "", [], 0
-    for match in _VARIABLE.finditer(template):
+    for match in PATH_VARIABLE.finditer(template):
         pattern += re.escape(template[position : match.start()])
         segments = re.escape(match[2] or "*").replace(r"\*\*", ".+").replace(r"\*", "[^/:]+")
         pattern += f"({segments})"

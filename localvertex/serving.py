@@ -368,7 +368,7 @@ class _Container:
     async def run(self, port: int, started: Callable[[Kill], None]) -> int:
         """Runs the container, whose command may refer to variables as `$(NAME)`, and returns its exit status."""
         variables = {**self.variables, "AIP_HTTP_PORT": str(port), "SEATRIAL_HTTP_HOST": _HOST}
-        for variable in self.spec.env:
+        for variable in self.spec.env:  # those of the contract cannot be set by a model
             variables.setdefault(variable.name, expand(variable.value, variables))
         container = Container(
             image=self.spec.image_uri,

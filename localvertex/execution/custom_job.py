@@ -11,7 +11,7 @@ import logging
 import math
 import signal
 import socket
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,15 +144,28 @@ async def _run_with_restarts(vertex: Vertex, job: Any) -> str:
     """Runs all replicas, again from the start as often as one is lost that must not be restarted alone."""
     scheduling = job.job_spec.scheduling
     together = scheduling.restart_job_on_worker_restart and not scheduling.disable_retries
-    for _ in range(_MOST_RESTARTS if together else 0):
-        try:
-            return await _run_replicas(vertex, job, _replicas(vertex, job))
-        except _ReplicaLostError as error:
-            _logger.warning("%s: %s The whole job is restarted.", job.name, error)
-    try:
+
+    async def run_all() -> str:
         return await _run_replicas(vertex, job, _replicas(vertex, job))
+
+    try:
+        return await _restarting(run_all, together, f"{job.name}, the whole job")
     except _ReplicaLostError as error:
         return str(error)
+
+
+async def _restarting(run: Callable[[], Awaitable[str]], wanted: bool, what: str) -> str:
+    """Runs something again as often as a replica is lost, if that is wanted.
+
+    Raises:
+        _ReplicaLostError: If one is lost and it is not to be restarted, or not again.
+    """
+    for _ in range(_MOST_RESTARTS if wanted else 0):
+        try:
+            return await run()
+        except _ReplicaLostError as error:
+            _logger.warning("%s, is restarted: %s", what, error)
+    return await run()
 
 
 async def _run_replicas(vertex: Vertex, job: Any, replicas: list[_Replica]) -> str:
@@ -180,12 +193,11 @@ async def _run_replica(vertex: Vertex, job: Any, replica: _Replica, replicas: li
     """Runs one replica, which is restarted alone when it is lost unless that is not wanted (see `_run_replicas`)."""
     scheduling = job.job_spec.scheduling
     alone = not scheduling.restart_job_on_worker_restart and not scheduling.disable_retries
-    for _ in range(_MOST_RESTARTS if alone else 0):
-        try:
-            return await _run_container(vertex, job, replica, replicas)
-        except _ReplicaLostError as error:
-            _logger.warning("%s: %s It is restarted.", job.name, error)
-    return await _run_container(vertex, job, replica, replicas)
+
+    async def run() -> str:
+        return await _run_container(vertex, job, replica, replicas)
+
+    return await _restarting(run, alone, f"{job.name}, {replica.name}")
 
 
 async def _run_container(vertex: Vertex, job: Any, replica: _Replica, replicas: list[_Replica]) -> str:

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow
 import pytest
 import yaml
 
 from seatrial.components.artifacts import read_table, write_folder, write_table
 from seatrial.components.images import source_hash
-from seatrial.components.prediction.models import save_model
+
+from ..model_folders import write_linear_model
 
 # The first test of an image waits until it is built.
 pytestmark = pytest.mark.timeout(1800)
@@ -64,21 +64,6 @@ ROWS = [
 def write_rows(path: Path) -> None:
     columns = dict(zip(("split", "review", "score"), map(list, zip(*ROWS, strict=True)), strict=True))
     write_table(path, pyarrow.table({"row_id": [f"row-{n}" for n in range(len(ROWS))], **columns}), metadata={})
-
-
-def write_linear_model(path: Path) -> None:
-    save_model(
-        path,
-        model_type="linear",
-        labels=["bad", "good"],
-        tensors={
-            "inverse_document_frequencies": np.array([1.0, 1.0]),
-            "coefficients": np.array([[0.0, 0.0], [-2.0, 2.0]]),
-            "intercepts": np.zeros(2),
-        },
-        vocabulary={"awful": 0, "fine": 1},
-        metadata={},
-    )
 
 
 def write_transformer(path: Path) -> None:

@@ -107,8 +107,12 @@ def test_a_cancelled_command_is_ended_with_all_its_descendants(tmp_path: Path) -
 
 
 def test_a_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    async def run_in_time() -> None:
+        async with asyncio.timeout(0.1):
+            await run(_command(tmp_path, "sleep", "600"))
+
     with pytest.raises(TimeoutError):
-        asyncio.run(run(_command(tmp_path, "sleep", "600"), timeout_seconds=0.1))
+        asyncio.run(run_in_time())
 
 
 def test_the_environment_puts_this_python_first_and_a_tasks_own_variables_last(

@@ -7,22 +7,13 @@ import pytest
 
 from seatrial.components.prediction.models import save_model
 
+from ...model_folders import write_linear_model
+
 
 @pytest.fixture
 def linear_model(tmp_path: Path) -> Path:
     """Answers "good" to texts with "fine", "bad" to texts with "awful", both alike to others."""
-    save_model(
-        tmp_path / "linear",
-        model_type="linear",
-        labels=["bad", "good"],
-        tensors={
-            "inverse_document_frequencies": np.array([1.0, 1.0]),
-            "coefficients": np.array([[0.0, 0.0], [-2.0, 2.0]]),
-            "intercepts": np.zeros(2),
-        },
-        vocabulary={"awful": 0, "fine": 1},
-        metadata={},
-    )
+    write_linear_model(tmp_path / "linear")
     return tmp_path / "linear"
 
 

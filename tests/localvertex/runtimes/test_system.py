@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from seatrial.components.prediction.models import save_model
 from seatrial.localvertex import injection, lifecycle
 from seatrial.localvertex.runtimes.engine import HOME_LABEL
+
+from ...model_folders import write_linear_model
 
 # The first test waits until the images are built.
 pytestmark = pytest.mark.timeout(1800)
@@ -37,7 +37,7 @@ def seen(running: lifecycle.Running, built: Callable[[str], str], wheel: Path) -
     """What a program with Google's clients saw; its model is still deployed."""
     bucket = running.home / "buckets" / "bucket"
     bucket.mkdir()
-    _write_model(bucket / "model")
+    write_linear_model(bucket / "model")
     shutil.copy(wheel, bucket)
     program = subprocess.run(
         [sys.executable, str(PROGRAM), built("cpu"), built("serving"), "bucket", wheel.name],
@@ -47,21 +47,6 @@ def seen(running: lifecycle.Running, built: Callable[[str], str], wheel: Path) -
         check=True,
     )
     return json.loads(program.stdout.splitlines()[-1])
-
-
-def _write_model(path: Path) -> None:
-    save_model(
-        path,
-        model_type="linear",
-        labels=["bad", "good"],
-        tensors={
-            "inverse_document_frequencies": np.array([1.0, 1.0]),
-            "coefficients": np.array([[0.0, 0.0], [-2.0, 2.0]]),
-            "intercepts": np.zeros(2),
-        },
-        vocabulary={"awful": 0, "fine": 1},
-        metadata={},
-    )
 
 
 def test_tasks_run_in_containers_and_a_failing_one_has_failed(seen: dict[str, Any]) -> None:
