@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NEWEST_SDK := .newest-sdk/environment/bin/python3
-EXTRAS := curation,training,evaluation,deployment,serving,transformer,local,demo,test
+EXTRAS := curation,pii,training,evaluation,deployment,serving,transformer,local,bigquery-local,demo,test
 
 .PHONY: help install run run-bad test test-newest-sdk lint compile clean
 
