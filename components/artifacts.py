@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = "1"
 MANIFEST_NAME = "_MANIFEST.json"
+_TABLE_ADVICE = "Pass a table folder as seatrial's components write it."
 _TYPE_NAMES: dict[type | None, str] = {
     dict: "an object",
     list: "a list",
@@ -76,9 +77,7 @@ def write_folder(path: str | Path, *, kind: str, metadata: dict[str, Any]) -> It
     yield folder
     written = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     for file in written:
-        if (
-            not file.stat().st_mode & 0o044
-        ):  # as safetensors writes: no other user, such as a container's, could read it
+        if not file.stat().st_mode & 0o044:  # As safetensors writes: no other user, such as a container's, can read it.
             file.chmod(0o644)
     files = {file.relative_to(folder).as_posix(): FileEntry(file.stat().st_size, file_sha256(file)) for file in written}
     write_json(folder / MANIFEST_NAME, asdict(Manifest(kind, SCHEMA_VERSION, files, _folder_digest(files), metadata)))
@@ -240,6 +239,23 @@ def write_table(path: str | Path, table: "pyarrow.Table", *, metadata: dict[str,
     return peek_manifest(path, kind="table")
 
 
+def write_batches(
+    path: str | Path, schema: "pyarrow.Schema", batches: "Iterable[pyarrow.RecordBatch]", *, metadata: dict[str, Any]
+) -> Manifest:
+    """Writes the table folder of `write_table` batch by batch, for a table that need not fit into memory."""
+    import pyarrow.parquet
+
+    facts = {"rows": 0, "columns": {field.name: str(field.type) for field in schema}, **metadata}
+    with (
+        write_folder(path, kind="table", metadata=facts) as folder,
+        pyarrow.parquet.ParquetWriter(folder / "part-00000.parquet", schema) as writer,
+    ):
+        for batch in batches:
+            writer.write_batch(batch)
+            facts["rows"] += batch.num_rows
+    return peek_manifest(path, kind="table")
+
+
 def read_table(
     path: str | Path, columns: Sequence[str] | None = None, *, optional: Sequence[str] = ()
 ) -> "pyarrow.Table":
@@ -260,27 +276,71 @@ def open_table(
     Raises:
         InputError: If it is no complete table folder or lacks one of the columns.
     """
-    import pyarrow.parquet
-
-    advice = "Pass a table folder as seatrial's components write it."
-    manifest = read_manifest(path, kind="table")
-    check_fields(manifest.metadata, {"columns": (dict,), "rows": (int,)}, f"The manifest of the table {path}", advice)
-    there = manifest.metadata["columns"]
+    stream = TableStream(path)
+    there = stream.manifest.metadata["columns"]
     missing = sorted(set(columns or []) - set(there))
     if missing:
         raise InputError(
             f"The table {path} has no column {', '.join(map(repr, missing))}; it has "
             f"{', '.join(map(repr, there))}. Name one of these."
         )
-    parts = [str(Path(path) / name) for name in manifest.files if name.endswith(".parquet")]
-    if not parts:
-        raise InputError(f"The manifest of the table {path} lists no Parquet file. {advice}")
     wanted = None if columns is None else [*columns, *(name for name in optional if name in there)]
-    try:
-        # Without `partitioning=None`, a folder called NAME=VALUE would add a column.
-        return pyarrow.parquet.read_table(parts, columns=wanted, partitioning=None), manifest
-    except pyarrow.ArrowException as error:
-        raise InputError(f"The table {path} cannot be read as Parquet ({error}). {advice}") from None
+    return stream.table(wanted), stream.manifest
+
+
+class TableStream:
+    """A table folder that was checked against its manifest, to be read whole or batch by batch.
+
+    Attributes:
+        manifest: The manifest.
+        schema: Names and types of the columns.
+
+    Raises:
+        InputError: If it is no complete table folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        import pyarrow.parquet
+
+        self._path = path
+        self.manifest = read_manifest(path, kind="table")
+        place = f"The manifest of the table {path}"
+        check_fields(self.manifest.metadata, {"columns": (dict,), "rows": (int,)}, place, _TABLE_ADVICE)
+        self._parts = [Path(path) / name for name in self.manifest.files if name.endswith(".parquet")]
+        if not self._parts:
+            raise InputError(f"{place} lists no Parquet file. {_TABLE_ADVICE}")
+        with self._readable():
+            self.schema = pyarrow.parquet.read_schema(self._parts[0])
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return int(self.manifest.metadata["rows"])
+
+    def table(self, columns: Sequence[str] | None = None) -> "pyarrow.Table":
+        """The columns, all when None, as one table."""
+        import pyarrow.parquet
+
+        with self._readable():
+            # Without `partitioning=None`, a folder called NAME=VALUE would add a column.
+            return pyarrow.parquet.read_table([*map(str, self._parts)], columns=columns, partitioning=None)
+
+    def batches(self, rows: int, columns: Sequence[str] | None = None) -> "Iterator[pyarrow.RecordBatch]":
+        """The columns, all when None, in batches of so many rows at most."""
+        import pyarrow.parquet
+
+        for part in self._parts:
+            with self._readable(), pyarrow.parquet.ParquetFile(part) as file:
+                yield from file.iter_batches(batch_size=rows, columns=columns)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        import pyarrow
+
+        try:
+            yield
+        except pyarrow.ArrowException as error:
+            raise InputError(f"The table {self._path} cannot be read as Parquet ({error}). {_TABLE_ADVICE}") from None
 
 
 def strings_of(table: "pyarrow.Table", column: str, source: str | Path, advice: str) -> list[str]:
