@@ -7,6 +7,9 @@ the emulator as published neither writes destination tables, nor takes what Goog
 into a new table, nor knows `*` in the name of an object.
 """
 
+from . import literals  # noqa: F401 (registers, and has to be the first)
+
+# isort: split
 import argparse
 import asyncio
 import json

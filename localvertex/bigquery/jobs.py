@@ -1,6 +1,7 @@
 """BigQuery's methods on jobs, in the emulator's process: insert, query, get, list, cancel, results, uploads."""
 
 import json
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from bqemulator.catalog.models import JobMeta
 from bqemulator.domain.errors import (
     AlreadyExistsError,
     DomainError,
+    InvalidQueryError,
     NotFoundError,
     UnsupportedFeatureError,
     ValidationError,
@@ -45,6 +47,7 @@ _QUERY_FIELDS = (
 _HTTP_STATUS = {"notFound": 404, "duplicate": 409, "accessDenied": 403, "notImplemented": 501, "internalError": 500}
 # Where a job keeps what its resource does not show.
 _OWN = "seatrial"
+_logger = logging.getLogger(__name__)
 
 
 def routes(context: AppContext, buckets: Path, uploads: Path) -> list[Route]:
@@ -207,9 +210,10 @@ class Jobs:
         statistics: dict[str, Any] = {}
         try:
             statistics = await self._execute(project, job_id, kinds[0], configuration, caller, upload)
-        except DomainError as failure:
+        except Exception as raised:
+            failure = raised if isinstance(raised, DomainError) else _unexpected(raised)
             if configuration.get("dryRun"):
-                raise
+                raise failure from None
             error = failure.to_bigquery_error()["error"]["errors"][0]
             error = {name: error[name] for name in ("reason", "message", "location") if error.get(name)}
         own = {**statistics.pop(_OWN, {}), "location": location}
@@ -297,6 +301,12 @@ class Jobs:
         return answer
 
 
+def _unexpected(error: Exception) -> DomainError:
+    """What the emulator cannot do, as an error that clients do not try again, as they would an internal one."""
+    _logger.error("The emulator failed.", exc_info=error)
+    return InvalidQueryError(f"The emulator of BigQuery cannot do this: {type(error).__name__}: {error}")
+
+
 def _failure(result: dict[str, Any]) -> DomainError:
     """The error of a job as that of a call."""
     failure = ValidationError(result["message"], location=result.get("location"))
@@ -310,7 +320,7 @@ def _reference(job: JobMeta) -> dict[str, str]:
 
 
 def _resource(job: JobMeta, request: Request) -> dict[str, Any]:
-    """A `Job`. Its link leads to the host that was asked, as Google's pipeline components expect of www.googleapis.com."""
+    """A `Job`. Its link leads to the host that was asked: Google's pipeline components want it so."""
     reference = _reference(job)
     times = {"creationTime": job.creation_time, "startTime": job.start_time, "endTime": job.end_time}
     statistics = {name: value for name, value in job.statistics.items() if name != _OWN}

@@ -11,13 +11,13 @@ from bqemulator.api.dependencies import AppContext
 from bqemulator.catalog.etag import generate_etag
 from bqemulator.catalog.models import DatasetMeta
 from bqemulator.domain.errors import InvalidQueryError, UnsupportedFeatureError, ValidationError
-from bqemulator.jobs.executor import JOB_RESULTS, JOB_SCHEMAS, classify_statement_type, execute_query_job
+from bqemulator.jobs.executor import JOB_RESULTS, JOB_SCHEMAS, execute_query_job
 from bqemulator.row_access.identity import CallerIdentity
-from bqemulator.sql.rewriter.default_dataset import qualify_unqualified_tables
 from bqemulator.storage.arrow_bridge import arrow_table_to_bq_rows
 from bqemulator.storage.sql_identifiers import quoted_schema
 from sqlglot import exp
 
+from .googlesql import anonymous_columns, prepare, statement_type
 from .tables import Field, TableName, as_view, bytes_of, fields_of, write
 
 # BigQuery does not list datasets whose names begin like this.
@@ -68,12 +68,11 @@ async def run(
     Raises:
         DomainError: If it cannot be run.
     """
-    sql = _sql(configuration, project)
-    kind = classify_statement_type(sql)
+    sql, parameters = _prepared(configuration, project)
+    kind = statement_type(sql)
     destination = configuration.get("destinationTable")
     if destination and kind != "SELECT":
         raise InvalidQueryError("configuration.query.destinationTable cannot be set for scripts, DML and DDL.")
-    parameters = configuration.get("queryParameters")
     statistics = _cost(context, sql, project, configuration.get("maximumBytesBilled"))
     if dry:
         return await _preview(context, project, job_id, sql, kind, parameters, caller, statistics)
@@ -83,12 +82,14 @@ async def run(
     finally:
         JOB_RESULTS.pop(job_id, None)
         JOB_SCHEMAS.pop(job_id, None)
+        _drop_temporary_tables(context)
     statistics = {**done.statistics["query"], **statistics}
     if kind not in ("SELECT", "SCRIPT") or not fields:
         made = done.configuration["query"].get("destinationTable") if kind.startswith("CREATE_TABLE") else None
         return QueryResult(statistics, TableName.of(made, project) if made else None)
     name = TableName.of(destination, project) if destination else _anonymous(context, project, job_id)
     disposition = configuration.get("writeDisposition", "WRITE_EMPTY") if destination else "WRITE_TRUNCATE"
+    fields = _named(fields, sql)
     rows = rows.rename_columns([entry["name"] for entry in fields])
     with as_view(context, rows) as view:
         select = f"SELECT * FROM {view}"
@@ -102,18 +103,15 @@ def page(context: AppContext, name: TableName, start: int, maximum: int) -> list
     return arrow_table_to_bq_rows(rows)
 
 
-def _sql(configuration: dict[str, Any], project: str) -> str:
+def _prepared(configuration: dict[str, Any], project: str) -> tuple[str, list[dict[str, Any]]]:
     sql = configuration.get("query") or ""
     if not isinstance(sql, str) or not sql.strip():
         raise ValidationError("Required parameter is missing: query")
     if configuration.get("useLegacySql"):
         raise UnsupportedFeatureError("Legacy SQL is not emulated; set useLegacySql to false.")
     default = configuration.get("defaultDataset") or {}
-    if default.get("datasetId"):
-        return qualify_unqualified_tables(
-            sql, default_project=default.get("projectId") or project, default_dataset=default["datasetId"]
-        )
-    return sql
+    parameters = configuration.get("queryParameters") or []
+    return prepare(sql, parameters, default.get("projectId") or project, default.get("datasetId"))
 
 
 async def _preview(
@@ -132,13 +130,24 @@ async def _preview(
         limited = f"SELECT * FROM (\n{sql.strip().rstrip(';')}\n) LIMIT 0"
         try:
             await execute_query_job(project, job_id, limited, parameters, context, caller=caller)
-            fields = JOB_SCHEMAS.get(job_id, [])
+            fields = _named(JOB_SCHEMAS.get(job_id, []), sql)
         finally:
             JOB_RESULTS.pop(job_id, None)
             JOB_SCHEMAS.pop(job_id, None)
     return QueryResult(
         {**statistics, "statementType": kind, "cacheHit": False, "schema": {"fields": fields}}, None, fields
     )
+
+
+def _drop_temporary_tables(context: AppContext) -> None:
+    """Ends the tables of a script with it; those of the emulator are of its connection."""
+    for (name,) in context.engine.execute("SELECT table_name FROM duckdb_tables() WHERE temporary").fetchall():
+        context.engine.execute(f'DROP TABLE temp."{name}"')
+
+
+def _named(fields: Sequence[Field], sql: str) -> list[Field]:
+    names = anonymous_columns(sql)
+    return [{**entry, "name": names.get(position, entry["name"])} for position, entry in enumerate(fields)]
 
 
 def _cost(context: AppContext, sql: str, project: str, limit: Any) -> dict[str, str]:

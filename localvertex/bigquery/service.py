@@ -68,6 +68,7 @@ _ROUTES = {
 }
 _PATTERNS = [(re.compile(re.escape(route).replace(r"\*", "[^/]+")), name) for route, name in _ROUTES.items()]
 METHODS = frozenset(_ROUTES.values())
+_PACKAGES = ("bqemulator", "duckdb_extensions", "duckdb_extension_spatial")
 _NOT_INSTALLED = (
     "BigQuery is not installed in the Python environment of the local Vertex AI. Install it there with "
     "`pip install 'seatrial[bigquery-local]'`, then try again."

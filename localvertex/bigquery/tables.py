@@ -17,6 +17,7 @@ from bqemulator.storage.sql_identifiers import quoted_table_ref
 from bqemulator.storage.type_map import bq_schema_to_duckdb_columns
 
 Field = dict[str, Any]
+_SHOWN = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
 _BYTES = {
     **dict.fromkeys(("INTEGER", "INT64", "FLOAT", "FLOAT64", "DATE", "TIME", "DATETIME", "TIMESTAMP"), 8),
     **{"BOOLEAN": 1, "BOOL": 1, "NUMERIC": 16, "BIGNUMERIC": 32},
@@ -100,14 +101,13 @@ def write(
         raise NotFoundError(f"Not found: Table {name}")
     if existing is not None and disposition == "WRITE_EMPTY" and rows_of(context, name):
         raise AlreadyExistsError(f"Already Exists: Table {name}")
-    columns = ", ".join(
-        f"CAST({_quoted(column)} AS {kind}) AS {_quoted(column)}"
-        for column, kind in bq_schema_to_duckdb_columns(fields)  # type: ignore[arg-type]
-    )
+    fields = [_shown(field) for field in fields]
+    kinds = bq_schema_to_duckdb_columns(fields)
+    columns = ", ".join(f"CAST({_quoted(column)} AS {kind}) AS {_quoted(column)}" for column, kind in kinds)
     select = f"SELECT {columns} FROM ({select})"
     if existing is None or disposition == "WRITE_TRUNCATE":
         context.engine.execute(f"CREATE OR REPLACE TABLE {name.sql} AS {select}")
-        schema = TableSchema(fields=_parse_schema_fields(list(fields)))
+        schema = TableSchema(fields=_parse_schema_fields(fields))
     else:
         _check_columns(existing, fields)
         context.engine.execute(f"INSERT INTO {name.sql} BY NAME {select}")
@@ -156,6 +156,13 @@ def _size(value: str, field: Field) -> str:
         return f"coalesce(2 + octet_length({value}), 0)"
     text = f"CAST({value} AS VARCHAR)" if kind == "STRING" else f"CAST(to_json({value}) AS VARCHAR)"
     return f"coalesce(2 + strlen({text}), 0)"
+
+
+def _shown(field: Field) -> Field:
+    """A field with the names of types that the API shows, whatever was written."""
+    kind = field["type"].upper()
+    nested = {"fields": [_shown(inner) for inner in field["fields"]]} if field.get("fields") else {}
+    return {**field, **nested, "type": _SHOWN.get(kind, kind)}
 
 
 def _check_columns(existing: TableMeta, fields: Sequence[Field]) -> None:
