@@ -97,7 +97,7 @@ def _qualified(sql: str, prefix: str) -> str:
     return sql
 
 
-def _parsed(sql: str) -> exp.Expression | None:
+def _parsed(sql: str) -> exp.Expr | None:
     try:
         return sqlglot.parse_one(sql, read="bigquery")
     except sqlglot.errors.SqlglotError:
