@@ -70,7 +70,8 @@ def anonymous_columns(sql: str) -> dict[int, str]:
     statement = _parsed(sql)
     if not isinstance(statement, exp.Query) or any(column.is_star for column in statement.selects):
         return {}
-    unnamed = [position for position, column in enumerate(statement.selects) if not column.alias_or_name]
+    named = (exp.Alias, exp.Column, exp.Dot)
+    unnamed = [position for position, column in enumerate(statement.selects) if not isinstance(column, named)]
     return {position: f"f{number}_" for number, position in enumerate(unnamed)}
 
 
@@ -84,7 +85,8 @@ def _qualified(sql: str, prefix: str) -> str:
     except sqlglot.errors.SqlglotError:
         return sql
     own = {cte.alias.lower() for statement in statements for cte in statement.find_all(exp.CTE)}
-    own |= {statement.find(exp.Table).name.lower() for statement in statements if statement.find(exp.TemporaryProperty)}
+    temporary = [statement for statement in statements if statement.find(exp.TemporaryProperty)]
+    own |= {table.name.lower() for statement in temporary for table in [statement.find(exp.Table)] if table}
     positions = {
         table.this.meta["start"]
         for statement in statements

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from bqemulator.api.dependencies import AppContext, get_caller
 from bqemulator.api.routes.datasets import list_datasets
+from bqemulator.api.routes.tables import get_table
 from bqemulator.catalog.etag import generate_etag
 from bqemulator.catalog.models import JobMeta
 from bqemulator.domain.errors import (
@@ -27,7 +28,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from . import queries, transfers
-from .tables import TableName
+from .tables import TableName, refresh
 
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,1024}")
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(?:(\d{1,18})|\*)")
@@ -72,6 +73,7 @@ def routes(context: AppContext, buckets: Path, uploads: Path) -> list[Route]:
         Route(f"{project}/queries", jobs.query, methods=["POST"]),
         Route(f"{project}/queries/{{job}}", jobs.results, methods=["GET"]),
         Route(f"{project}/datasets", jobs.datasets, methods=["GET"]),
+        Route(f"{project}/datasets/{{dataset}}/tables/{{table}}", jobs.table, methods=["GET"]),
         Route(upload, jobs.upload, methods=["POST"]),
         Route(upload, jobs.resume, methods=["PUT"]),
     ]
@@ -118,7 +120,7 @@ class Jobs:
         states = {state.upper() for state in query.getlist("stateFilter")} or {"DONE"}
         found: Sequence[JobMeta] = ()
         if "DONE" in states and "parentJobId" not in query:
-            maximum = int(query.get("maxResults", 1000))
+            maximum = _integer(query.get("maxResults", 1000))
             found = self._context.catalog.list_jobs(request.path_params["project"], max_results=maximum)
         jobs = [{**_resource(job, request), "state": "DONE"} for job in found]
         return JSONResponse({"kind": "bigquery#jobList", "jobs": jobs})
@@ -131,7 +133,7 @@ class Jobs:
     async def results(self, request: Request) -> Response:
         """`jobs.getQueryResults`."""
         query = request.query_params
-        start = int(query.get("pageToken") or query.get("startIndex") or 0)
+        start = _integer(query.get("pageToken") or query.get("startIndex") or 0)
         return JSONResponse(self._page(self._find(request), start, query.get("maxResults")))
 
     async def datasets(self, request: Request) -> Response:
@@ -141,6 +143,12 @@ class Jobs:
             shown = [item for item in answer["datasets"] if not item["datasetReference"]["datasetId"].startswith("_")]
             answer = {**answer, "datasets": shown, "totalItems": len(shown)}
         return JSONResponse(answer)
+
+    async def table(self, request: Request) -> Response:
+        """`tables.get`, with the size that the table has by now."""
+        name = TableName(*(request.path_params[part] for part in ("project", "dataset", "table")))
+        refresh(self._context, name)
+        return JSONResponse(get_table(name.project, name.dataset, name.table, self._context))
 
     async def upload(self, request: Request) -> Response:
         """`jobs.insert` with a file: as two parts of one request, or as the start of a resumable upload."""
@@ -277,7 +285,7 @@ class Jobs:
         if job.job_type != "QUERY":
             raise ValidationError(f"Job {job.job_id} is not a query job.")
         own = job.statistics[_OWN]
-        count = min(int(maximum) if maximum is not None else _PAGE_ROWS, _MOST_ROWS)
+        count = min(_integer(maximum) if maximum is not None else _PAGE_ROWS, _MOST_ROWS)
         rows: list[dict[str, Any]] = []
         if own["fields"] and count and start < own["rows"]:
             name = TableName.of(job.configuration["query"]["destinationTable"], job.project_id)
@@ -299,6 +307,16 @@ class Jobs:
         if start + len(rows) < own["rows"] and count:
             answer["pageToken"] = str(start + len(rows))
         return answer
+
+
+def _integer(value: Any) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = -1
+    if number < 0:
+        raise ValidationError(f"Invalid value {value!r}: expected a number that is not negative.")
+    return number
 
 
 def _unexpected(error: Exception) -> DomainError:

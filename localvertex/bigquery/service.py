@@ -28,6 +28,8 @@ STORAGE_HOST = "bigquerystorage.googleapis.com"
 _HOST = "127.0.0.1"
 _START_SECONDS = 120.0
 _POLL_SECONDS = 0.05
+# The emulator closes idle connections after 5 s; reusing one as it closes would fail the request.
+_KEEPALIVE_SECONDS = 3.0
 _LOG_TAIL_CHARACTERS = 2_000
 # What concerns one connection only, and the length, which is that of the body that is sent.
 _HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "content-length", "proxy-connection"}
@@ -111,6 +113,7 @@ class BigQuery:
         self._process: asyncio.Task[Any] | None = None
         self._ports: dict[str, int] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answers a request to the REST API.
@@ -137,7 +140,8 @@ class BigQuery:
             return 0
 
     async def close(self) -> None:
-        """Ends the emulator."""
+        """Ends the emulator for good."""
+        self._closed = True
         if self._process is not None:
             self._process.cancel()
             await asyncio.wait([self._process])
@@ -147,7 +151,8 @@ class BigQuery:
     async def _pass_on(self, request: web.Request, body: bytes) -> web.Response:
         port = (await self._started())["rest"]
         if self._session is None:
-            self._session = aiohttp.ClientSession(auto_decompress=False)
+            connector = aiohttp.TCPConnector(keepalive_timeout=_KEEPALIVE_SECONDS)
+            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_HEADERS}
         url = f"http://{_HOST}:{port}"
         try:
@@ -164,20 +169,18 @@ class BigQuery:
             ):
                 answer = await response.read()
         except aiohttp.ClientError as error:
-            raise BigQueryError(
-                503, "backendError", f"The emulator of BigQuery ended: {error!r}. {self._tail()}"
-            ) from None
+            text = f"The emulator of BigQuery ended: {error!r}. {self._tail()}"
+            raise BigQueryError(503, "backendError", text) from None
         kept = {name: value for name, value in response.headers.items() if name.lower() not in _HOP_HEADERS}
         return web.Response(status=response.status, body=answer, headers=kept)
 
     async def _started(self) -> dict[str, int]:
         """The ports of the emulator, which is started unless it runs."""
         async with self._starting:
+            if self._closed:
+                raise BigQueryError(503, "backendError", "The local Vertex AI is stopping.")
             if self._process is None or self._process.done():
-                if (
-                    importlib.util.find_spec("bqemulator") is None
-                    or importlib.util.find_spec("duckdb_extensions") is None
-                ):
+                if not all(importlib.util.find_spec(package) for package in _PACKAGES):
                     raise BigQueryError(501, "notImplemented", _NOT_INSTALLED)
                 await self._start()
             return self._ports
@@ -185,7 +188,8 @@ class BigQuery:
     async def _start(self) -> None:
         ready: asyncio.Future[dict[str, int]] = asyncio.get_running_loop().create_future()
         self._process = process = asyncio.create_task(self._run(ready), name="BigQuery")
-        await asyncio.wait([process, ready], timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        futures: list[asyncio.Future[Any]] = [process, ready]
+        await asyncio.wait(futures, timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
             process.cancel()
             await asyncio.wait([process])
@@ -198,15 +202,9 @@ class BigQuery:
         state.mkdir(exist_ok=True)
         async with private_folder(self._vertex) as folder:
             ports = folder / "ports.json"
-            arguments = [
-                "--state",
-                str(state),
-                "--buckets",
-                str(buckets_folder(self._vertex.home)),
-                "--ready",
-                str(ports),
-            ]
-            program = [sys.executable, "-P", "-m", "seatrial.localvertex.bigquery.emulator", *arguments]
+            folders = {"--state": state, "--buckets": buckets_folder(self._vertex.home), "--ready": ports}
+            options = [str(part) for option in folders.items() for part in option]
+            program = [sys.executable, "-P", "-m", "seatrial.localvertex.bigquery.emulator", *options]
             environment = {name: value for name, value in os.environ.items() if not name.startswith("BQEMU_")}
             watch = asyncio.create_task(_watch(ports, ready))
             try:

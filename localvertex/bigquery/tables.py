@@ -115,6 +115,19 @@ def write(
     _register(context, name, existing, schema)
 
 
+def refresh(context: AppContext, name: TableName) -> None:
+    """Makes the catalog say how large a table is, after statements that changed it.
+
+    Raises:
+        NotFoundError: If there is none.
+    """
+    table = find(context, name)
+    if table.table_type == "TABLE":
+        size = {"num_rows": rows_of(context, name), "num_bytes": bytes_of(context, name, fields_of(table))}
+        if size != {"num_rows": table.num_rows, "num_bytes": table.num_bytes}:
+            context.catalog.update_table(table.model_copy(update=size))
+
+
 @contextmanager
 def as_view(context: AppContext, rows: pa.Table) -> Iterator[str]:
     """Makes rows in memory a view of DuckDB for the block, and gives its name."""

@@ -106,9 +106,9 @@ def extract(context: AppContext, project: str, configuration: dict[str, Any], bu
     uris = configuration.get("destinationUris") or [configuration.get("destinationUri")]
     if len(uris) != 1 or not isinstance(uris[0], str):
         raise UnsupportedFeatureError("Extract jobs with several destination URIs are not emulated; give one.")
+    options = _copy_options(configuration)
     target = _object(uris[0].replace("*", _SHARD, 1), buckets)
     temporary = Path(os.path.realpath(buckets)) / ".uploads" / f"extract-{uuid4().hex}"  # on the same file system
-    options = _copy_options(configuration)
     try:
         context.engine.execute(f"COPY (SELECT * FROM {name.sql}) TO {_text(temporary)} ({options})")
         target.parent.mkdir(parents=True, exist_ok=True)
