@@ -3,11 +3,14 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Any, Literal
 
 import duckdb
+import pyarrow
+
+from .columns import load
 
 CATEGORY_CHARACTERS = 100
 MOST_CATEGORIES = 20
@@ -40,12 +43,14 @@ class Distribution:
         if self.of == "categories":
             return [*(text if text.strip() else repr(text) for text in texts), OTHERS]
         unit = " characters" if self.of == "lengths" else ""
-        upward = [f"above {low}, up to {high}" for low, high in zip(texts, texts[1:], strict=False)]
+        upward = [f"above {low}, up to {high}" for low, high in pairwise(texts)]
         return [f"{name}{unit}" for name in (f"below {texts[0]}", texts[0], *upward, f"above {texts[-1]}")]
 
 
-def distribution(connection: duckdb.DuckDBPyConnection, kind: str | None) -> Distribution | None:
-    """Bins that suit the column `x` of the table `data`, and how often its values fall into them.
+def distribution(
+    connection: duckdb.DuckDBPyConnection, values: pyarrow.ChunkedArray, kind: str | None
+) -> Distribution | None:
+    """Bins that suit values, and how often they fall into them.
 
     Numbers with few values: an edge each; else the deciles and the ends. Booleans, and texts that repeat (half as many
     values as texts, or few): the most frequent categories. Other texts: their lengths, like numbers.
@@ -53,6 +58,7 @@ def distribution(connection: duckdb.DuckDBPyConnection, kind: str | None) -> Dis
     Returns:
         None for a column without values or of a kind that is not compared: times go on by themselves.
     """
+    _load(connection, values)
     if kind in ("integer", "number"):
         return _of_numbers(connection, "values")
     if kind == "boolean":
@@ -77,18 +83,18 @@ def _of_numbers(connection: duckdb.DuckDBPyConnection, of: Literal["values", "le
             f"SELECT min(m), quantile_disc(m, {_DECILES}), max(m) FROM measured WHERE isfinite(m::DOUBLE)"  # noqa: S608
         ).fetchall()
         bounds = sorted({low, *deciles, high})
-    return counted(connection, Distribution(of, tuple(bounds), ()))
+    return _counted(connection, Distribution(of, tuple(bounds), ()))
 
 
 def _of_categories(connection: duckdb.DuckDBPyConnection) -> Distribution | None:
     frequent = most_frequent(connection, MOST_CATEGORIES)
-    return (
-        counted(connection, Distribution("categories", tuple(name for name, _ in frequent), ())) if frequent else None
-    )
+    if not frequent:
+        return None
+    return _counted(connection, Distribution("categories", tuple(name for name, _ in frequent), ()))
 
 
 def most_frequent(connection: duckdb.DuckDBPyConnection, limit: int) -> list[tuple[str, int]]:
-    """The most frequent values of the column `x` as categories, and how often each occurs."""
+    """The most frequent values of the column `x` of `data` as categories, and how often each occurs."""
     return connection.execute(
         "SELECT left(x::VARCHAR, ?) AS name, count(*) FROM data WHERE x IS NOT NULL GROUP BY name ORDER BY 2 DESC, 1 "
         "LIMIT ?",
@@ -96,8 +102,18 @@ def most_frequent(connection: duckdb.DuckDBPyConnection, limit: int) -> list[tup
     ).fetchall()
 
 
-def counted(connection: duckdb.DuckDBPyConnection, bins: Distribution) -> Distribution:
-    """How often the values of the column `x` of the table `data` fall into the bins of another distribution."""
+def counted(connection: duckdb.DuckDBPyConnection, values: pyarrow.ChunkedArray, bins: Distribution) -> Distribution:
+    """How often values fall into the bins of another distribution."""
+    _load(connection, values)
+    return _counted(connection, bins)
+
+
+def _load(connection: duckdb.DuckDBPyConnection, values: pyarrow.ChunkedArray) -> None:
+    """Bins of decimals are those of the nearest floating-point numbers: decimals of two types may not compare."""
+    load(connection, {"x": values.cast(pyarrow.float64()) if pyarrow.types.is_decimal(values.type) else values})
+
+
+def _counted(connection: duckdb.DuckDBPyConnection, bins: Distribution) -> Distribution:
     if bins.of == "categories":
         found = dict(
             connection.execute(
@@ -159,8 +175,3 @@ def index_by_chance(expected: Sequence[int], actual: Sequence[int]) -> float:
     spread = 2 / (9 * freedom)
     quantile = freedom * (1 - spread + NormalDist().inv_cdf(_CHANCE) * math.sqrt(spread)) ** 3
     return quantile * (1 / max(1, sum(expected)) + 1 / max(1, sum(actual)))
-
-
-def as_json(value: Any) -> Any:
-    """A number as JSON has it: exact; decimals as text."""
-    return format(value, "f") if isinstance(value, Decimal) else value

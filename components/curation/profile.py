@@ -14,16 +14,17 @@ The document, which `validate_table` reads as the last accepted profile:
         "distribution": {"of", "bounds", "counts"},      or null; the bins of `drift.Distribution`
         "problems": [{"code": "constant", "text": "…"}]}}}
 
-Statistics of numbers: minimum, maximum, quantiles (values of the column), mean, standard_deviation (of a sample), zeros,
-nan, infinite; all but the last two are of finite values. Of texts: shortest, longest, mean_length, empty (""), padded
-(white space at an end), with_whitespace, numeric (reads as a number), and the histogram is that of the lengths in
-characters. Of times and dates: earliest, latest, as ISO 8601, in UTC if the column has a zone. Of booleans: true.
+Statistics of numbers: minimum, maximum, quantiles (values of the column), mean, standard_deviation (of a sample),
+zeros, nan, infinite; all but the last two are of finite values. Of texts: shortest, longest, mean_length, empty (""),
+padded (white space at an end), with_whitespace, numeric (reads as a number), and the histogram is that of the lengths
+in characters. Of times and dates: earliest, latest, as ISO 8601, in UTC if the column has a zone. Of booleans: true.
 Integers are exact; decimals are text. What a column without values has not is null.
 """
 
 import math
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ import pyarrow.compute
 from ..artifacts import check_fields, read_json
 from ..runtime import InputError, Progress
 from .columns import check_table, duckdb_session, kind_of, load, plain
-from .drift import Distribution, as_json, distribution, most_frequent
+from .drift import Distribution, distribution, most_frequent
 from .ingest import ADDED_COLUMNS
 
 KIND, SCHEMA_VERSION = "table_profile", "1"
@@ -99,11 +100,9 @@ def _column(connection: duckdb.DuckDBPyConnection, column: pyarrow.ChunkedArray,
         measure = {"string": _texts, "boolean": _booleans, "timestamp": _times, "date": _times}.get(kind, _numbers)
         entry["statistics"], entry["histogram"] = measure(connection, values)
         entry["frequent"] = [list(pair) for pair in most_frequent(connection, _FREQUENT_VALUES)]
-        found = distribution(connection, kind)
-        if found:
-            bounds = [as_json(bound) for bound in found.bounds]
-            entry["distribution"] = {"of": found.of, "bounds": bounds, "counts": list(found.counts)}
     problems = _problems(connection, entry, len(column))
+    if found := distribution(connection, values, kind) if kind else None:
+        entry["distribution"] = {"of": found.of, "bounds": list(found.bounds), "counts": list(found.counts)}
     return entry | {"problems": [{"code": code, "text": text} for code, text in problems.items()]}
 
 
@@ -117,9 +116,9 @@ def _numbers(connection: duckdb.DuckDBPyConnection, values: pyarrow.ChunkedArray
     numbers = numbers[numpy.isfinite(numbers)]
     mean, deviation = _moments(numbers)
     statistics = {
-        "minimum": as_json(low),
-        "maximum": as_json(high),
-        "quantiles": dict(zip(map(str, _QUANTILES), map(as_json, quantiles or [None] * len(_QUANTILES)), strict=True)),
+        "minimum": _json(low),
+        "maximum": _json(high),
+        "quantiles": dict(zip(map(str, _QUANTILES), map(_json, quantiles or [None] * len(_QUANTILES)), strict=True)),
         "mean": mean,
         "standard_deviation": deviation,
         "zeros": zeros,
@@ -161,6 +160,11 @@ def _whole_histogram(numbers: numpy.ndarray, low: int, high: int) -> dict[str, l
     places = numpy.clip(((numbers - float(low)) / float(width)).astype(int), 0, bins - 1)
     counts = numpy.bincount(places, minlength=bins).tolist()
     return {"edges": [low + width * number for number in range(bins + 1)], "counts": counts}
+
+
+def _json(value: Any) -> Any:
+    """A number as JSON has it: exact; decimals as text."""
+    return format(value, "f") if isinstance(value, Decimal) else value
 
 
 def _texts(connection: duckdb.DuckDBPyConnection, values: pyarrow.ChunkedArray) -> tuple[dict[str, Any], Any]:
@@ -247,7 +251,8 @@ def _sentinels(connection: duckdb.DuckDBPyConnection, kind: str | None) -> list[
     if kind in ("timestamp", "date"):
         return connection.execute(
             "SELECT left(x::VARCHAR, 10) AS day, count(*) FROM data WHERE day IN (SELECT unnest(?::VARCHAR[])) "
-            "AND x IN ((SELECT min(x) FROM data), (SELECT max(x) FROM data)) GROUP BY day HAVING count(*) > 1 ORDER BY 1",
+            "AND x IN ((SELECT min(x) FROM data), (SELECT max(x) FROM data)) GROUP BY day HAVING count(*) > 1 "
+            "ORDER BY 1",
             [sorted(_DAYS_FOR_NOTHING)],
         ).fetchall()
     return _numeric_sentinels(connection) if kind in ("integer", "number") else []
@@ -268,7 +273,7 @@ def _numeric_sentinels(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any,
         found.append((low, lows))
     if highs > 1 and _stands_for_nothing(high) and high - before > before - low:
         found.append((high, highs))
-    return [(as_json(value), count) for value, count in found]
+    return [(_json(value), count) for value, count in found]
 
 
 def _stands_for_nothing(value: int | float | Decimal) -> bool:
@@ -309,14 +314,12 @@ def read_distribution(value: dict[str, Any], place: str) -> Distribution:
     check_fields(value, {"of": (str,), "bounds": (list,), "counts": (list,)}, f"{place}: its distribution", _ADVICE)
     of, bounds, counts = value["of"], value["bounds"], value["counts"]
     try:
-        if of == "values":
-            bounds = [Decimal(bound) if isinstance(bound, str) else bound for bound in bounds]
         sound_bounds = {
             "categories": lambda: all(isinstance(bound, str) for bound in bounds) and len(set(bounds)) == len(bounds),
-            "values": lambda: all(type(bound) in (int, float, Decimal) for bound in bounds) and _grow(bounds),
+            "values": lambda: all(type(bound) in (int, float) for bound in bounds) and _grow(bounds),
             "lengths": lambda: all(type(bound) is int for bound in bounds) and _grow(bounds),
         }[of]()
-    except (KeyError, ArithmeticError):
+    except KeyError:
         sound_bounds = False
     bins = len(bounds) + (1 if of == "categories" else 2)
     if not (bounds and sound_bounds and len(counts) == bins and all(type(n) is int and n >= 0 for n in counts)):
@@ -325,5 +328,5 @@ def read_distribution(value: dict[str, Any], place: str) -> Distribution:
 
 
 def _grow(bounds: list[Any]) -> bool:
-    finite = all(math.isfinite(bound) for bound in bounds)
-    return finite and all(low < high for low, high in zip(bounds, bounds[1:], strict=False))
+    sound = all(-(2**64) < bound < 2**64 if isinstance(bound, int) else math.isfinite(bound) for bound in bounds)
+    return sound and all(low < high for low, high in pairwise(bounds))
