@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import duckdb
 import pyarrow
@@ -103,7 +104,8 @@ def without_nan(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
 def duckdb_session() -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB of bounded memory, with times in UTC, that fetches nothing from the network."""
     with tempfile.TemporaryDirectory(prefix="seatrial-columns-") as folder:
-        settings = {"memory_limit": _MEMORY, "temp_directory": folder, "autoinstall_known_extensions": "false"}
+        settings: dict[str, Any] = {"memory_limit": _MEMORY, "temp_directory": folder}
+        settings["autoinstall_known_extensions"] = "false"
         with duckdb.connect(config=settings) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             yield connection
