@@ -369,7 +369,7 @@ def _drift(value: Any, place: str) -> Drift:
     if not given:
         raise _wrong(place, value, "psi, null_share or both, such as {psi: 0.25, null_share: 0.1}")
     psi, null_share = given.get("psi"), given.get("null_share")
-    if "psi" in given and not (isinstance(psi, int | float) and 0 < psi < math.inf):
+    if "psi" in given and (isinstance(psi, bool) or not isinstance(psi, int | float) or not 0 < psi < math.inf):
         raise _wrong(f"{place}.psi", psi, "a number above 0; 0.25 is usual")
     return Drift(psi, _share(null_share, f"{place}.null_share") if "null_share" in given else None)
 
