@@ -120,6 +120,7 @@ def _column(name: str, entry: Mapping[str, Any], rows: int, anchor: str) -> str:
         values["quantiles"] = ", ".join(
             f"{float(share):.0%}: {_number(value)}" for share, value in quantiles.items() if value is not None
         )
+    sides = f'<div class="sides">{facts(values)}<div>{_charts(name, entry)}</div></div>'
     heading = f"<h2>{escape(name) or '(a column without a name)'}</h2>"
     return f'<div class="column" id="{anchor}">{heading}{notes}{sides}</div>'
 
