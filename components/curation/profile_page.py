@@ -30,8 +30,8 @@ _FACTS = {
     "zeros": "zeros",
     "nan": "NaN",
     "infinite": "infinite",
-    "shortest": "shortest, in characters",
-    "longest": "longest, in characters",
+    "shortest": "shortest length",
+    "longest": "longest length",
     "mean_length": "mean length",
     "empty": "empty",
     "padded": "white space at an end",
@@ -134,14 +134,14 @@ def _charts(name: str, entry: Mapping[str, Any]) -> str:
             Html(f"{escape(_shown(value))}<!--{place}-->"): [count] for place, (value, count) in enumerate(repeated)
         }
         charts.append(f'<p class="soft">The most frequent values</p>{bars(counts)}')
-    if entry["histogram"]:
-        title = "characters" if entry["kind"] == "string" else shortened(name, _LONGEST_NAME)
+    if entry["histogram"] and not (entry["kind"] == "string" and len(entry["histogram"]["counts"]) == 1):
+        title = "length in characters" if entry["kind"] == "string" else shortened(name, _LONGEST_NAME)
         charts.append(_histogram(entry["histogram"], title, entry["kind"] in ("string", "integer")))
     return "".join(charts)
 
 
 def _shown(value: str) -> str:
-    return shortened(value, 80) if value.strip() else repr(value)
+    return shortened(value, 40) if value.strip() else repr(value)
 
 
 def _histogram(histogram: Mapping[str, Any], title: str, is_whole: bool) -> str:

@@ -7,7 +7,7 @@ rows that are left.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -136,6 +136,38 @@ def validate(table: pyarrow.Table, rules: Rules, accepted: Mapping[str, Any] | N
         )
     counts = {rule.name: len(broken[rule.name]) for rule in ordered}
     return Validated(valid, quarantine, ordered, counts, breaks, shifts, notes)
+
+
+def time_of(now: str) -> datetime:
+    """The time that a parameter names, in UTC; the present, if it is empty.
+
+    Raises:
+        InputError: If it is no time.
+    """
+    try:
+        time = datetime.fromisoformat(now) if now else datetime.now(UTC)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InputError(f"now is {now[:100]!r}; expected a time in ISO 8601, such as 2026-01-31T12:00:00Z.") from None
+
+
+def check_accepted(validated: Validated, report: str, quarantine: str) -> None:
+    """Refuses a table that breaks rules of the whole table.
+
+    Args:
+        validated: The result.
+        report: Where the report is.
+        quarantine: Where the quarantine is.
+
+    Raises:
+        InputError: If there is one; it names all of them.
+    """
+    if validated.table_breaks:
+        breaks = "; ".join(f"{found.rule}: {found.text}" for found in validated.table_breaks)
+        raise InputError(
+            f"The table breaks {len(validated.table_breaks)} of the rules for the whole table: {breaks}. No row goes on. "
+            f"The report is {report}, the quarantined rows are in {quarantine}. Correct the source, or change the rules."
+        )
 
 
 def _check_names(names: Collection[str]) -> None:

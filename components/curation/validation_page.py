@@ -16,7 +16,7 @@ _PER = 1_000
 _COLORS = {"accepted profile": "var(--muted)", "this table": "var(--accent)"}
 _STYLE = """
 .verdict { border-left: 4px solid #2a8a57; padding: .3rem .8rem; } .verdict.bad { border-color: #c0392b; }
-td { overflow-wrap: anywhere; } h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; overflow-wrap: anywhere; }
+td:not(.number) { overflow-wrap: anywhere; } h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; overflow-wrap: anywhere; }
 """
 
 
