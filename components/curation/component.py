@@ -242,10 +242,13 @@ def validate_table(
         InputError: If the rules are no such file, the table breaks rules of the whole table, or an input is not what it
             should be, such as a profile of another version.
     """
+    from pathlib import Path
+
     from seatrial.components.artifacts import (
         SCHEMA_VERSION,
         describe,
         describe_metrics,
+        file_sha256,
         read_table,
         write_table,
         write_text,
@@ -260,11 +263,12 @@ def validate_table(
         read = read_rules(rules.path)
         accepted = read_profile(accepted_profile.path) if accepted_profile else None
         validated = validate(read_table(table.path), read, accepted, time_of(now))
-        describe(quarantine, write_table(quarantine.path, validated.quarantine, metadata={}), now=now)
+        parameters = {"rules_digest": file_sha256(Path(rules.path)), "now": now}
+        describe(quarantine, write_table(quarantine.path, validated.quarantine, metadata={}), **parameters)
         write_text(report.path, validation_page(validated, read))
-        report.metadata.update(schema_version=SCHEMA_VERSION)
+        report.metadata.update(schema_version=SCHEMA_VERSION, parameters=parameters)
         counts = validated.counts
         headline = f"{counts['rows_valid']:,} valid, {counts['rows_quarantined']:,} quarantined rows"
         describe_metrics(metrics, counts, headline)
         check_accepted(validated, report.uri, quarantine.uri)
-        describe(valid, write_table(valid.path, validated.valid, metadata={}), now=now)
+        describe(valid, write_table(valid.path, validated.valid, metadata={}), **parameters)

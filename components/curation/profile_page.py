@@ -130,7 +130,7 @@ def _charts(name: str, entry: Mapping[str, Any]) -> str:
     repeated = [(value, count) for value, count in entry["frequent"] if count > 1]
     if entry["kind"] in ("string", "boolean") and repeated:
         # Values may look alike once they are cut, and a mapping would lose one: a comment tells them apart.
-        counts = {
+        counts: dict[str, list[int]] = {
             Html(f"{escape(_shown(value))}<!--{place}-->"): [count] for place, (value, count) in enumerate(repeated)
         }
         charts.append(f'<p class="soft">The most frequent values</p>{bars(counts)}')

@@ -4,6 +4,7 @@ pandera's own comparisons are not used: they go through Python's `re`, which a p
 compare whole numbers and decimals as floating-point numbers. Its schema, lazy validation and failure cases are.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -12,12 +13,18 @@ from typing import Any
 
 import numpy
 import pandas
-import pandera.pandas as pandera
 import pyarrow
 import pyarrow.compute
 
 from .coerce import Coerced
 from .rules import Bounds, ColumnRules, whole
+
+# pandera sets variables for Spark, by one of which Arrow loses the zones of times, here and in child processes.
+_VARIABLES = set(os.environ)
+import pandera.pandas as pandera  # noqa: E402
+
+for _name in set(os.environ) - _VARIABLES:
+    del os.environ[_name]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXACT = Context(prec=2_000)

@@ -165,8 +165,9 @@ def check_accepted(validated: Validated, report: str, quarantine: str) -> None:
     if validated.table_breaks:
         breaks = "; ".join(f"{found.rule}: {found.text}" for found in validated.table_breaks)
         raise InputError(
-            f"The table breaks {len(validated.table_breaks)} of the rules for the whole table: {breaks}. No row goes on. "
-            f"The report is {report}, the quarantined rows are in {quarantine}. Correct the source, or change the rules."
+            f"The table breaks {len(validated.table_breaks)} of the rules for the whole table: {breaks}. No row goes "
+            f"on. The report is {report}, the quarantined rows are in {quarantine}. Correct the source, or change the "
+            "rules."
         )
 
 
