@@ -70,13 +70,13 @@ def _quoted(name: str) -> str:
 def duckdb_engine() -> Iterator[DuckDBEngine]:
     """Yields an engine without tables; its scratch files go when the block ends."""
     with tempfile.TemporaryDirectory(prefix="seatrial-curation-") as folder:
-        settings = {
+        settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": _MEMORY,
-            "threads": str(len(os.sched_getaffinity(0))),
+            "threads": len(os.sched_getaffinity(0)),
             "temp_directory": str(Path(folder) / "spilled"),
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "python_enable_replacements": "false",
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "python_enable_replacements": False,
         }
         with duckdb.connect(Path(folder) / "scratch.duckdb", config=settings) as connection:
             # Not a setting of the connection, which would keep DuckDB from its own scratch files.
