@@ -47,7 +47,7 @@ from .columns import KINDS
 
 ROW_RULES = ("type", "nullable", "range", "length", "pattern", "allowed")
 DEFAULT_QUARANTINE_SHARE = 0.05
-_LARGEST_FILE = 1_000_000
+_LARGEST_FILE = 5_000_000
 _LARGEST_EXPONENT = 400
 _LONGEST_PATTERN = 1_000
 _OLDEST = timedelta(days=36_525)

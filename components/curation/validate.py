@@ -125,9 +125,8 @@ def validate(table: pyarrow.Table, rules: Rules, accepted: Mapping[str, Any] | N
         quarantine, is_valid = _quarantine(table, ordered, broken, repeats)
         left = {name: Coerced(c.values.filter(is_valid), c.comparable.filter(is_valid)) for name, c in columns.items()}
         shifts, notes = _shifts(connection, left, checked, accepted)
-        valid = table.filter(is_valid)
-        for name, column in left.items():
-            valid = valid.set_column(valid.column_names.index(name), name, column.values)
+        kept = table.filter(is_valid)
+        valid = pyarrow.table({name: left[name].values if name in left else kept[name] for name in kept.column_names})
         breaks += _table_breaks(connection, rules, left, now, table.num_rows, valid.num_rows)
         breaks += [Break(f"{shift.column}.drift", shift.problem) for shift in shifts if shift.problem]
     if table.num_rows != valid.num_rows + quarantine.num_rows:
@@ -179,14 +178,15 @@ def _check_names(names: Collection[str]) -> None:
 
 def _column_breaks(table: pyarrow.Table, rules: Rules) -> list[Break]:
     """Columns that are missing or unexpected."""
+    names_there = set(table.column_names)
     there = [name for name in table.column_names if name not in ADDED_COLUMNS]
     breaks = []
     for name, column in rules.columns.items():
-        if column.required and name not in table.column_names:
+        if column.required and name not in names_there:
             breaks.append(Break(f"{name}.required", f"there is no column {name!r}.{near_miss(name, there)}"))
     for names in rules.unique:
         for name in names:
-            if name not in table.column_names and name not in rules.columns:
+            if name not in names_there and name not in rules.columns:
                 breaks.append(Break(_set_name(names), f"there is no column {name!r}.{near_miss(name, there)}"))
     unexpected = [name for name in there if name not in rules.columns]
     if unexpected and rules.unexpected_columns == "fail":
@@ -207,9 +207,10 @@ def _coerced(
         **rules.columns,
         **{name: rules.columns.get(name, ColumnRules()) for names in rules.unique for name in names},
     }
+    names_there = set(table.column_names)
     columns = {}
     for name, column_rules in named.items():
-        if name not in table.column_names:
+        if name not in names_there:
             continue
         type_ = table[name].type
         if kind_of(type_) is None and not pyarrow.types.is_null(type_):

@@ -180,7 +180,7 @@ def test_any_document_is_read_or_refused_in_plain_words(document):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"\xff", "are not UTF-8"), (b"#" * 1_000_001, "are larger than 1,000,000 bytes")],
+    [(b"\xff", "are not UTF-8"), (b"#" * 5_000_001, "are larger than 5,000,000 bytes")],
 )
 def test_a_file_that_is_too_large_or_no_text_is_refused(content, message, tmp_path):
     (tmp_path / "rules").write_bytes(content)
