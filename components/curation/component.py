@@ -79,47 +79,90 @@ def curate_text(
     train: Output[Dataset],
     test: Output[Dataset],
     ledger: Output[Dataset],
+    edits: Output[Dataset],
+    fingerprints: Output[Dataset],
     report: Output[HTML],
     metrics: Output[Metrics],
     text_column: str,
-    label_column: str,
+    label_column: str = "",
     labels: list = [],  # noqa: B006
     minimum_characters: int = 1,
     maximum_characters: int = 100_000,
+    languages: list = [],  # noqa: B006
+    remove_boilerplate: bool = True,
+    personal_data: list = ["email", "phone", "card", "iban"],  # noqa: B006
+    entity_model: str = "",
+    label_conflicts: str = "majority",
     near_duplicate_threshold: float = 0.7,
+    order_by: str = "",
+    group_column: str = "",
+    time_column: str = "",
+    test_from: str = "",
     test_share: float = 0.2,
     split_seed: int = 0,
+    maximum_class_ratio: float = 0.0,
+    version: str = "",
+    known: Input[Dataset] = None,  # type: ignore[assignment]
+    benchmark: Input[Dataset] = None,  # type: ignore[assignment]
 ) -> None:
-    """Cleans labelled texts and removes what must not be trained or tested on, with a ledger of every removed row.
+    """Cleans texts and removes what must not be trained or tested on, with a ledger of every removed row.
 
-    In this order: the text is cleaned (HTML tags and character references, control and invisible characters, Unicode
-    NFC, whitespace); the rows are split, if the source has no split; removed are texts that are empty, too short or too
-    long, then repetitions of an earlier text within each split, then train texts that nearly repeat an earlier one, and
-    last test rows whose text is, or nearly is, in train. Of repeated rows the first is kept.
+    Row by row: lines that many texts share go (signatures, banners); HTML tags and character references, control and
+    invisible characters, Unicode NFC and whitespace are cleaned; personal data is redacted. Then the rows are split, if
+    the source has no split, and removed, in this order: texts that are empty, too short, too long or in another
+    language; test rows of a group that is in train; rows whose label contradicts that of the same text; repetitions of
+    an earlier text within each split; texts of earlier versions; train texts that are in a benchmark; train texts that
+    nearly repeat an earlier one that is kept; test rows whose text is, or nearly is, in train; the surplus of frequent
+    labels. Of repeated rows the first is kept.
 
     Args:
-        table: What `ingest_table` wrote, or a table folder like it: `row_id`, `split`, the two columns named below.
+        table: What `ingest_table` wrote, or a table folder like it: `row_id`, `split`, the columns named below.
         text_column: Column with the text.
-        label_column: Column with the label: text, numbers or booleans.
+        label_column: Column with the label: text, numbers or booleans. Empty: the rows have no label.
         labels: The labels that may occur; empty: any.
-        minimum_characters: Length of the shortest cleaned text that is kept, 1 at least.
+        minimum_characters: Length of the shortest cleaned text that is kept; an empty one never is.
         maximum_characters: Length of the longest cleaned text that is kept.
+        languages: ISO 639-1 codes of the languages that are kept, such as ["en", "de"]; empty: all. A text without
+            letters is kept.
+        remove_boilerplate: Whether lines of three words or more go that are in 20 texts and in 1 % of the rows.
+        personal_data: Kinds that are redacted ("[EMAIL]"): "email", "phone", "card" (with the Luhn checksum), "iban"
+            (with its checksum), and with `entity_model` "name" and "address".
+        entity_model: The spaCy model, installed as a package, with which Presidio (extra `pii`) finds names and addresses.
+        label_conflicts: Which rows of one text with several labels are kept: those of the strict "majority" (none
+            without one), none ("remove"), or the "first" row.
         near_duplicate_threshold: Jaccard similarity of two texts' sets of three-word shingles (case and punctuation do
-            not count) from which they are near duplicates; above 0, where any two texts would be, up to 1, where only
-            texts with the same shingles are. With 0.7, two texts of 20 words are near duplicates if one word differs,
-            and not if two do. No two train texts of this similarity are left, nor a test text with a train text.
-        test_share: Share of the distinct texts that go to test, above 0 and below 1, where the source gives no split.
-        split_seed: Seed of that split. A hash of the text decides, so rows do not move when others come or go.
+            not count) from which they are near duplicates; up to 1, where only texts with the same shingles are. With
+            0.7, two texts of 20 words are near duplicates if one word differs, and not if two do. No two train texts of
+            this similarity are left, nor a test text with a train text.
+        order_by: Column that says which of equal rows is the first: its smallest value, or its largest with a minus
+            ("-date"). Empty: the order of the source.
+        group_column: Rows with one value are on one side of the split, such as a product's reviews.
+        time_column: Dates or times; where the source gives no split, the newest rows are tested on.
+        test_from: First time of the test rows, such as 2026-01-31T12:00:00Z; empty: the newest `test_share` of the rows.
+        test_share: Share of the groups, or of the distinct texts, that go to test, above 0 and below 1, where the
+            source gives no split.
+        split_seed: Seed of that split. A hash decides, so rows do not move when others come or go.
+        maximum_class_ratio: How many times as many train rows as the rarest a label may have; 0: any number.
+        version: What this version is called in later ledgers; empty: the first digits of the table's digest.
+        known: The output `fingerprints` of an earlier accepted version, whose texts are removed here.
+        benchmark: A table with `row_id` and the text column; no train row may have one of its texts.
         train: `row_id`, `text` (cleaned), `label` (all string), and the table's other columns unchanged.
         test: The same columns.
         ledger: One row for every removed row: `row_id`, `operation` (named as in `metrics`), `reason`, `related_row_id`
-            (the row that it repeats, or null; where that was removed too, its own entry leads on to a kept row). Rows
-            in = train + test + ledger.
-        report: One HTML page: removals by reason with examples, labels and lengths before and after.
+            (the row that it repeats or contradicts, or null; where that was removed too, its own entry leads on to a
+            kept row). Rows in = train + test + ledger.
+        edits: `row_id`, `operation` ("boilerplate", "redacted_email" …) and `count`, of each row that was changed
+            beyond cleaning, whether or not it was removed later.
+        fingerprints: Of this version's rows and of those in `known`: hashes, no text.
+        report: One HTML page: removals by reason with examples, changed texts, labels and lengths before and after,
+            clusters of near duplicates.
         metrics: `rows_in`, `rows_out`, `train_rows`, `test_rows`, and rows removed by each operation: `empty_texts`,
-            `too_short`, `too_long`, `exact_duplicates` (the same text as written), `cleaned_duplicates` (the same once
-            cleaned), `near_duplicates`, `leaked_test_rows` (the text of a train row), `near_leaked_test_rows`; also
-            `relabelled_duplicates`, those of them that bear another label than the row they repeat.
+            `too_short`, `too_long`, `other_languages`, `straddling_groups`, `label_conflicts`, `exact_duplicates` (the
+            same text as written), `cleaned_duplicates` (the same once cleaned), `known_texts`, `near_known_texts`,
+            `benchmark_texts`, `near_benchmark_texts`, `near_duplicates`, `leaked_test_rows` (the text of a train row),
+            `near_leaked_test_rows`, `class_balance`; `relabelled_duplicates`, those of them that bear another label
+            than the row they repeat; `clusters` and `largest_cluster` of near duplicates; rows changed: `boilerplate`,
+            `redacted_email` and so on.
 
     Raises:
         InputError: If a parameter is out of range, a column is missing, a label is missing or not in `labels` (all
@@ -127,14 +170,17 @@ def curate_text(
     """
     from seatrial.components.artifacts import (
         SCHEMA_VERSION,
+        TableStream,
         describe,
         describe_metrics,
-        read_table,
-        write_table,
+        write_batches,
         write_text,
     )
-    from seatrial.components.curation.curate import Rules, curate
+    from seatrial.components.curation.curate import curate
+    from seatrial.components.curation.fingerprints import FINGERPRINTS_SCHEMA, FORMAT, check_fingerprints
     from seatrial.components.curation.report import render
+    from seatrial.components.curation.summary import summarise
+    from seatrial.components.curation.text_rules import TextRules
     from seatrial.components.runtime import task
 
     with task("curate_text"):
@@ -144,19 +190,41 @@ def curate_text(
             "labels": labels,
             "minimum_characters": minimum_characters,
             "maximum_characters": maximum_characters,
+            "languages": languages,
+            "remove_boilerplate": remove_boilerplate,
+            "personal_data": personal_data,
+            "entity_model": entity_model,
+            "label_conflicts": label_conflicts,
             "near_duplicate_threshold": near_duplicate_threshold,
+            "order_by": order_by,
+            "group_column": group_column,
+            "time_column": time_column,
+            "test_from": test_from,
             "test_share": test_share,
             "split_seed": split_seed,
+            "maximum_class_ratio": maximum_class_ratio,
         }
-        rules = Rules(**parameters)
-        source = read_table(table.path)
-        curated = curate(source, rules)
-        for artifact, content in ((train, curated.train), (test, curated.test), (ledger, curated.ledger)):
-            describe(artifact, write_table(artifact.path, content, metadata={}), **parameters)
-        write_text(report.path, render(source, curated, rules))
+        rules = TextRules(**parameters)
+        source = TableStream(table.path)
+        known_table = TableStream(known.path) if known else None
+        benchmark_table = TableStream(benchmark.path) if benchmark else None
+        name = version or source.manifest.digest[:12]
+        versions = [*(check_fingerprints(known_table) if known_table else []), name]
+        with curate(source, rules, known=known_table, benchmark=benchmark_table) as curated:
+            for split, artifact in (("train", train), ("test", test)):
+                manifest = write_batches(artifact.path, curated.schema, curated.split(split), metadata={})
+                describe(artifact, manifest, **parameters)
+            removed, changed = curated.ledger(), curated.edited()
+            describe(ledger, write_batches(ledger.path, removed.schema, removed, metadata={}), **parameters)
+            describe(edits, write_batches(edits.path, changed.schema, changed.to_batches(), metadata={}), **parameters)
+            facts = {"fingerprint_format": FORMAT, "versions": versions}
+            accepted = curated.fingerprints(known_table, name)
+            manifest = write_batches(fingerprints.path, FINGERPRINTS_SCHEMA, accepted, metadata=facts)
+            describe(fingerprints, manifest, **parameters)
+            counts = curated.counts
+            write_text(report.path, render(counts, summarise(curated), curated.edits, rules))
         for artifact in (report, metrics):
             artifact.metadata.update({"schema_version": SCHEMA_VERSION, "parameters": parameters})
-        counts = curated.counts
         describe_metrics(metrics, counts, f"{counts['train_rows']:,} train, {counts['test_rows']:,} test rows")
 
 

@@ -199,7 +199,7 @@ WHERE n.row_number IS NULL
 COUNT_REMOVED = "SELECT operation, COUNT(*) FROM removed GROUP BY operation"
 COUNT_REMAINING = "SELECT split, COUNT(*) FROM remaining GROUP BY split"
 COUNT_RELABELLED = """
-SELECT COUNTIF(p.label <> k.label) FROM removed AS m
+SELECT COUNT(IF(p.label <> k.label, 1, NULL)) FROM removed AS m
 JOIN prepared AS p ON p.row_number = m.row_number
 JOIN prepared AS k ON k.row_number = m.related_number
 WHERE m.operation <> 'label_conflicts'
@@ -216,8 +216,12 @@ JOIN prepared AS p ON p.row_number = m.row_number
 LEFT JOIN prepared AS k ON k.row_number = m.related_number
 ORDER BY m.row_number
 """
+ROWS_OF_SPLIT = """
+SELECT p.row_place, p.row_id, p.text, p.label FROM remaining AS r JOIN prepared AS p ON p.row_number = r.row_number
+WHERE r.split = @split AND p.row_place >= @first AND p.row_place < @end ORDER BY p.row_place
+"""
 FINGERPRINTS = """
-SELECT p.row_id, r.split, r.label, p.text_fingerprint, p.text_shingles
+SELECT p.row_id, @version AS source, r.split, r.label, p.text_fingerprint, p.text_shingles
 FROM remaining AS r JOIN prepared AS p ON p.row_number = r.row_number
 ORDER BY r.row_number
 """

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from .. import axes
-from ..curation.curate import OPERATIONS
+from ..curation.select_rows import OPERATIONS
 from ..page import Html, Measured, bars, cards, confusion_matrix, facts, interval_chart, page, shortened, table
 from . import rollout_section, rollout_timeline
 from .classification_page import EXPLANATIONS

@@ -105,7 +105,7 @@ def test_curation_writes_clean_tables_a_ledger_a_report_and_metrics(run):
         {
             "row_id": "row-4",
             "operation": "near_leaked_test_rows",
-            "reason": "similarity 1.00",
+            "reason": "similarity 100 %",
             "related_row_id": "row-2",
         },
     ]

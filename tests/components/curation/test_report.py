@@ -7,8 +7,10 @@ from urllib.parse import urlparse
 import pyarrow
 import pytest
 
-from seatrial.components.curation.curate import Rules, curate
-from seatrial.components.curation.report import render, side_by_side
+from seatrial.components.curation.report import side_by_side
+from seatrial.components.curation.text_rules import TextRules
+
+from .curated import curated
 
 HOSTILE = "<script>alert(1)</script> & \"quotes\" 'here' 5 &lt; 6"
 
@@ -49,8 +51,8 @@ def page() -> Page:
             "split": ["train"] * 5 + ["test"],
         }
     )
-    rules = Rules("review<b>", "stars", minimum_characters=2, near_duplicate_threshold=0.5)
-    return Page(render(table, curate(table, rules), rules))
+    rules = TextRules("review<b>", "stars", minimum_characters=2, near_duplicate_threshold=0.5)
+    return Page(curated(table, rules).page)
 
 
 def test_the_page_says_what_came_in_and_what_is_left(page):
@@ -96,6 +98,6 @@ def test_a_removed_row_without_a_related_row_is_shown_alone():
             "split": ["train"] * 3 + ["test"],
         }
     )
-    rules = Rules("review", "stars")
+    rules = TextRules("review", "stars")
 
-    assert "No text, or none after cleaning" in " ".join(Page(render(table, curate(table, rules), rules)).text)
+    assert "No text, or none after cleaning" in " ".join(Page(curated(table, rules).page).text)

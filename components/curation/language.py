@@ -1,0 +1,1 @@
+def detect(texts): raise NotImplementedError
