@@ -189,11 +189,6 @@ def render_conversations(
         shots = Shots(tables["train"].texts, tables["train"].labels, near, rules.shots, rules.shots_seed)
         work = _Work(templates, count_tokens, how, rules, shots, tables["train"])
         train_side = work.split("train", tables["train"], outputs["train"])
-        if not train_side.tokens:
-            raise InputError(
-                f"None of {train_side.rows_in:,} train rows gives a conversation ({_removals(work.ledger)}). Correct "
-                "the templates, or raise maximum_tokens."
-            )
         test_side = work.split("test", tables.get("test"), outputs["test"])
     rendered = Rendered(
         train=train_side,
@@ -348,6 +343,11 @@ class _Work:
                 side.tokens.append(tokens)
                 if label is not None:
                     side.labels[label] += 1
+            if name == "train" and not side.tokens:
+                raise InputError(
+                    f"None of {side.rows_in:,} train rows gives a conversation ({_removals(self.ledger)}). Correct the "
+                    "templates, or raise maximum_tokens."
+                )
             side.size = writer.size
             metadata |= {"tokens_total": sum(side.tokens), "tokens_max": max(side.tokens, default=0)}
         return side

@@ -1,5 +1,6 @@
 """What became of rows as prompts, as one HTML page: first of all, one conversation as the model sees it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from html import escape
@@ -8,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..axes import round_ticks
-from ..page import Html, bars, cards, facts, legend, page, shortened, table
+from ..page import bars, cards, facts, legend, page, shortened, table
 from .prompts import OPERATIONS, Example, PromptRules, Rendered, Side
 
 _LONGEST_EXAMPLE, _LONGEST_SHOT = 6_000, 400
@@ -19,7 +20,7 @@ _STYLE = """
 .turn b { color: var(--soft); font-weight: 600; padding-top: .5rem; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font: 13px/1.5 ui-monospace, monospace; background: var(--pale);
   border-radius: .5rem; padding: .6rem .9rem; margin: 0; }
-.model pre { background: #e4f0fa; }
+.model pre { background: #e4f0fa; } table:not(.facts) td:first-child { white-space: nowrap; }
 @media (max-width: 40rem) { .turn { grid-template-columns: 1fr; } }
 """
 
@@ -46,9 +47,15 @@ def prompts_page(rendered: Rendered, rules: PromptRules) -> str:
         + _conflicts(rendered),
         f"<h2>Examples in prompts</h2>{_shots(rendered, rules)}",
         f"<h2>Do test rows appear in train?</h2>{_overlap(rendered, rules)}",
-        "<h2>Rules</h2>" + facts({name: repr(value) for name, value in asdict(rules).items()}),
+        "<h2>Rules</h2>" + _rules(rules),
     ]
     return page("Prompts", sections, _STYLE)
+
+
+def _rules(rules: PromptRules) -> str:
+    others = {name: value for name, value in asdict(rules).items() if name not in rules.templates}
+    templates = "".join(f"<p>{name}</p><pre>{escape(source)}</pre>" for name, source in rules.templates.items())
+    return templates + facts({name: repr(value) for name, value in others.items()})
 
 
 def _conversation(example: Example) -> str:
@@ -87,10 +94,10 @@ def _how(rendered: Rendered) -> str:
 def _tokens(rendered: Rendered) -> str:
     sides = [np.asarray(side.tokens) for side in (rendered.train, rendered.test)]
     together = np.concatenate(sides)
-    edges = round_ticks(float(together.min()), float(together.max()) + 1, _BARS)
-    edges = sorted({int(np.floor(edge)) for edge in edges})
-    histograms = [np.histogram(side, edges)[0].tolist() for side in sides]
-    names = [f"{low:,} to {high - 1:,}" for low, high in pairwise(edges)]
+    low, high = int(together.min()), int(np.percentile(together, 99, method="inverted_cdf"))
+    starts = sorted({math.ceil(tick) for tick in round_ticks(low, high + 1, _BARS)})
+    histograms = [np.histogram(side, [*starts, np.inf])[0].tolist() for side in sides]
+    names = [f"{start:,} to {end - 1:,}" for start, end in pairwise(starts)] + [f"{starts[-1]:,} or more"]
     rows = dict(zip(names, zip(*histograms, strict=True), strict=True))
     return legend(_COLORS) + bars(rows, list(_COLORS.values()))
 
@@ -129,7 +136,8 @@ def _shots(rendered: Rendered, rules: PromptRules) -> str:
         return "<p>None: shots is 0.</p>"
     rows = [
         [
-            Html(f"{escape(shot['row_id'])}<br><span>{'in every prompt' if place < rules.shots else 'instead'}</span>"),
+            shot["row_id"],
+            "all" if place < rules.shots else "instead",
             shot["label"],
             shortened(shot["text"], _LONGEST_SHOT),
         ]
@@ -139,7 +147,7 @@ def _shots(rendered: Rendered, rules: PromptRules) -> str:
         "A row that is an example itself sees another in its place (instead). All are train rows that no test row "
         "resembles."
     )
-    return f'<p class="soft">{note}</p>' + table(["Row", "Label", "Text"], rows)
+    return f'<p class="soft">{note}</p>' + table(["Row", "Prompts", "Label", "Text"], rows)
 
 
 def _overlap(rendered: Rendered, rules: PromptRules) -> str:

@@ -48,7 +48,7 @@ class Shots:
             raise InputError(
                 f"shots is {count}, but only {found:,} of {len(texts):,} train rows can be shown: texts differ, are at "
                 f"most {LONGEST_RATIO} times as long as the median ({longest:,.0f} characters) and unlike all test "
-                "texts; expected one more than shots, for rows that are shown themselves. Lower shots, or give more rows."
+                "texts; expected one more than shots, for a row that is shown itself. Lower shots, or give more rows."
             )
         self.variants = [_take_turns(queues, count)]
         for shown in self.variants[0]:

@@ -20,7 +20,7 @@ from jinja2 import StrictUndefined, Template, TemplateSyntaxError, Undefined, Un
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Namespace
 
-MEMORY_BYTES = 1 << 30
+MEMORY_BYTES = 1 << 29
 # What a prompt may be longer than all that went into it: room for loops that are meant, and none for a flood.
 SPARE_CHARACTERS, LONGEST_RATIO = 10_000, 10
 _DIGITS = 15
@@ -96,7 +96,9 @@ def _compiled(name: str, request: Mapping[str, Any], templates: dict[str, Templa
     used = sorted(meta.find_undeclared_variables(tree) - set(environment.globals))
     for unknown in sorted(set(used) - set(request["names"])):
         line = min(node.lineno for node in tree.find_all(nodes.Name) if node.name == unknown)
-        raise _TemplateError(f"{unknown!r} is unknown; the names are {', '.join(request['names'])}", line)
+        others = [other for other, visible in request["others"].items() if unknown in visible]
+        problem = f"is only for {' and '.join(others)}" if others else "is unknown"
+        raise _TemplateError(f"{unknown!r} {problem}; the names are {', '.join(request['names'])}", line)
     code = environment.compile(request["source"], name, name)
     templates[name] = Template.from_code(environment, code, dict(environment.globals))
     return used

@@ -53,7 +53,9 @@ class Templates(AbstractContextManager):
         try:
             for name, source in sources.items():
                 names = [*columns[name], ROW_NAME, SHOTS_NAME]
-                [self.used[name]] = self._answers({"name": name, "source": source, "names": names}, [None])
+                others = {other: list(visible) for other, visible in columns.items() if other != name}
+                request = {"name": name, "source": source, "names": names, "others": others}
+                [self.used[name]] = self._answers(request, [None])
         except BaseException:
             self.__exit__()
             raise
