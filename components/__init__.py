@@ -9,6 +9,8 @@ from typing import Any
 CATALOGUE = {
     "resolve_source": "curation",
     "ingest_table": "curation",
+    "profile_table": "curation",
+    "validate_table": "curation",
     "curate_text": "curation",
     "train_linear": "training",
     "resolve_model": "training",

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from . import rest
 from .api import ApiError, invalid
+from .bigquery.service import METHODS as BIGQUERY_METHODS
 from .dispatcher import HANDLERS
 from .environment import buckets_folder
 from .renames import RENAMES
@@ -27,7 +28,7 @@ async def _answer(vertex: Vertex, request: web.Request) -> Any:
         case "GET", "faults":
             return vertex.faults.listed()
         case "POST", "faults":
-            return vertex.faults.add(await _document(request), [*HANDLERS, *STORAGE_METHODS])
+            return vertex.faults.add(await _document(request), [*HANDLERS, *STORAGE_METHODS, *BIGQUERY_METHODS])
         case "DELETE", "faults":
             return vertex.faults.clear()
         case "DELETE", "faults", fault_id:

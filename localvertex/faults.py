@@ -37,7 +37,7 @@ class Fault:
     Which calls it hits depends on their number since the fault was added and on nothing else.
 
     Attributes:
-        method: "EndpointService.UpdateEndpoint", or a method of Cloud Storage: "storage.objects.insert".
+        method: "EndpointService.UpdateEndpoint", or one of Cloud Storage or BigQuery: "storage.objects.insert".
         action: "fail" answers with an error, "delay" answers later, "drop" breaks the connection instead of answering.
         when: "before" the method's effect, which does not take place then unless the fault is a delay, or "after" it.
         code: Name of the gRPC code that a failure answers with; Cloud Storage answers with its HTTP status.

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from . import administration, operations, rest
 from .api import ApiError
+from .bigquery import service as bigquery
 from .certificates import Certificates
 from .dispatcher import GrpcHandler
 from .environment import authority_file, buckets_folder, client_environment
@@ -54,7 +55,7 @@ _IAM_HOST = "iamcredentials.googleapis.com"
 def emulated(host: str) -> bool:
     """Whether requests to a Google host are answered here; all other hosts of Google are refused."""
     return (
-        host in (*_VERTEX_HOSTS, _STORAGE_HOST, _OAUTH_HOST, _IAM_HOST)
+        host in (*_VERTEX_HOSTS, _STORAGE_HOST, _OAUTH_HOST, _IAM_HOST, *bigquery.HOSTS, bigquery.STORAGE_HOST)
         or host.endswith("-aiplatform.googleapis.com")
         or host.endswith(".prediction.vertexai.goog")
     )
@@ -78,7 +79,8 @@ class Server:
     async def run(self, port: int) -> None:
         """Serves until a signal or, when ephemeral, the end of the last lease."""
         self._vertex = vertex = self._build()
-        grpc_servers = _GrpcServers(vertex, self._drop)
+        self._bigquery = bigquery.BigQuery(vertex)
+        grpc_servers = _GrpcServers(vertex, self._bigquery, self._drop)
         http_runner, http_port = await _start_http(self._handle)
         self._front = Front(Certificates(self._home), grpc_servers.port, http_port, emulated, self._leases_changed)
         self._port = await self._front.start(port)
@@ -92,7 +94,9 @@ class Server:
         await self._stop.wait()
         vertex.faults.clear()  # or else the calls that they delay would delay the end
         # All at once: each ends its processes politely, and the supervisor's patience is for the whole.
-        await asyncio.gather(vertex.pipelines.close(), vertex.serving.close(), vertex.tasks.close())
+        await asyncio.gather(
+            vertex.pipelines.close(), vertex.serving.close(), vertex.tasks.close(), self._bigquery.close()
+        )
         await self._front.close()
         await grpc_servers.stop()
         await http_runner.cleanup()
@@ -146,6 +150,8 @@ class Server:
         host = request.host.rpartition(":")[0] or request.host
         if host == _STORAGE_HOST:
             return await self._vertex.storage.handle(request)
+        if host in bigquery.HOSTS:
+            return await self._bigquery.handle(request)
         if host in ("127.0.0.1", "localhost", _OAUTH_HOST):
             return await self._handle_local(request)
         if emulated(host) and host != _IAM_HOST:
@@ -176,15 +182,20 @@ class Server:
 
 
 class _GrpcServers:
-    """The gRPC servers, one for each location: gRPC does not tell a handler which host a client has called."""
+    """The gRPC servers, one for each location: gRPC does not tell a handler which host a client has called.
 
-    def __init__(self, vertex: Vertex, drop: Callable[[str], None]) -> None:
-        self._vertex, self._drop = vertex, drop
+    BigQuery's is in a process of its own.
+    """
+
+    def __init__(self, vertex: Vertex, bigquery: bigquery.BigQuery, drop: Callable[[str], None]) -> None:
+        self._vertex, self._bigquery, self._drop = vertex, bigquery, drop
         self._servers: dict[str | None, tuple[grpc.aio.Server, int]] = {}
         self._starting = asyncio.Lock()
 
     async def port(self, host: str) -> int:
         """The port of the server that answers for a host; it is started if it does not run yet."""
+        if host == bigquery.STORAGE_HOST:
+            return await self._bigquery.grpc_port()
         location = location_of_host(host)
         async with self._starting:
             if location not in self._servers:

@@ -1,7 +1,7 @@
-"""The components of curation: resolve_source, ingest_table, curate_text, render_prompts."""
+"""The components of curation: from a source to clean tables and conversations, with a reason for every row."""
 
 from kfp import dsl
-from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
 from ..images import image
 
@@ -158,6 +158,120 @@ def curate_text(
             artifact.metadata.update({"schema_version": SCHEMA_VERSION, "parameters": parameters})
         counts = curated.counts
         describe_metrics(metrics, counts, f"{counts['train_rows']:,} train, {counts['test_rows']:,} test rows")
+
+
+@dsl.component(base_image=image("cpu"), install_kfp_package=False)
+def profile_table(
+    table: Input[Dataset],
+    profile: Output[Artifact],
+    rules: Output[Artifact],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+) -> None:
+    """Measures every column of a table, and infers the rules that tables like it keep.
+
+    Args:
+        table: What `ingest_table` wrote, or the valid rows of `validate_table`. `row_id` and `split` are left out.
+        profile: JSON: type, nulls, different values, statistics by kind (of numbers the quantiles, of texts the lengths
+            …), histogram, most frequent values, and the bins that `validate_table` measures drift by. NaN and
+            infinities are counted and in no other number; integers and decimals are exact.
+        rules: YAML for `validate_table`, to be read and edited: types, nulls, ranges with room, allowed values of texts
+            with few, lengths, keys, drift. The table itself keeps them all.
+        report: One HTML page: what is worth a look (constant, nearly unique or mostly null columns, values that may
+            stand for nothing, white space at an end, numbers mixed with texts), then each column with its plots.
+        metrics: `rows`, `columns`, `problems`.
+
+    Raises:
+        InputError: If the table has no rows, or is no output of `ingest_table`.
+    """
+    from seatrial.components.artifacts import SCHEMA_VERSION, describe_metrics, read_table, write_json, write_text
+    from seatrial.components.curation import infer_rules, profile_page
+    from seatrial.components.curation import profile as measure
+    from seatrial.components.runtime import task
+
+    with task("profile_table"):
+        found = measure.profile(read_table(table.path))
+        write_json(profile.path, found)
+        write_text(rules.path, infer_rules.infer_rules(found))
+        write_text(report.path, profile_page.profile_page(found))
+        rows, columns = found["rows"], found["columns"].values()
+        for artifact in (profile, rules, report):
+            artifact.metadata.update(schema_version=SCHEMA_VERSION, rows=rows, columns=len(columns))
+        values = {"rows": rows, "columns": len(columns), "problems": sum(len(entry["problems"]) for entry in columns)}
+        describe_metrics(metrics, values, f"{values['problems']:,} problems in {len(columns):,} columns")
+
+
+@dsl.component(base_image=image("cpu"), install_kfp_package=False)
+def validate_table(
+    table: Input[Dataset],
+    rules: Input[Artifact],
+    valid: Output[Dataset],
+    quarantine: Output[Dataset],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+    accepted_profile: Input[Artifact] = None,
+    now: str = "",
+) -> None:
+    """Checks a table by rules: rows that break one go to quarantine, and a table that breaks one of its own is refused.
+
+    Rules of rows: type, nullable, range, length, pattern (RE2), allowed values, unique. Rules of the table, of the rows
+    that are left: columns that must be there or must not, number of rows, shares of nulls and of quarantined rows,
+    freshness, drift. `components/curation/rules.py` documents the file and what counts as a null.
+
+    A refused table fails the task, with all that is wrong in one message; quarantine, report and metrics are written
+    whole before, and the message says where. No valid rows are written then.
+
+    Args:
+        table: What `ingest_table` wrote.
+        rules: A YAML file, such as `profile_table` infers; `dsl.importer` brings one from Cloud Storage.
+        valid: The rows that break no rule, unchanged but for the types: those of the rules, where the table has texts
+            for numbers, booleans, dates or times.
+        quarantine: The other rows as they came, once each, with `operation` ("validate_table"), `rule` (the first that
+            the row breaks, in the order of the file: `price.range`), `reason` (its value, and what was expected),
+            `related_row_id` (the row that it repeats, or null) and `rules` (all that it breaks). Rows in = valid +
+            quarantine.
+        report: One HTML page: what was checked, how many rows broke each rule, with examples, and the drift.
+        metrics: `rows_in`, `rows_valid`, `rows_quarantined`, `table_breaks` (rules of the table that are broken), and
+            for each rule of rows `broken[RULE]`.
+        accepted_profile: The `profile_table` profile of the last table that was accepted; without it drift is not
+            checked, and the report says so.
+        now: The time that freshness is measured from, in ISO 8601, in UTC if it names no zone. Empty: the present;
+            then a pipeline must not cache this task.
+
+    Raises:
+        InputError: If the rules are no such file, the table breaks rules of the whole table, or an input is not what it
+            should be, such as a profile of another version.
+    """
+    from pathlib import Path
+
+    from seatrial.components.artifacts import (
+        SCHEMA_VERSION,
+        describe,
+        describe_metrics,
+        file_sha256,
+        read_table,
+        write_table,
+        write_text,
+    )
+    from seatrial.components.curation.profile import read_profile
+    from seatrial.components.curation.rules import read_rules
+    from seatrial.components.curation.validate import check_accepted, time_of, validate
+    from seatrial.components.curation.validation_page import validation_page
+    from seatrial.components.runtime import task
+
+    with task("validate_table"):
+        read = read_rules(rules.path)
+        accepted = read_profile(accepted_profile.path) if accepted_profile else None
+        validated = validate(read_table(table.path), read, accepted, time_of(now))
+        parameters = {"rules_digest": file_sha256(Path(rules.path)), "now": now}
+        describe(quarantine, write_table(quarantine.path, validated.quarantine, metadata={}), **parameters)
+        write_text(report.path, validation_page(validated, read))
+        report.metadata.update(schema_version=SCHEMA_VERSION, parameters=parameters)
+        counts = validated.counts
+        headline = f"{counts['rows_valid']:,} valid, {counts['rows_quarantined']:,} quarantined rows"
+        describe_metrics(metrics, counts, headline)
+        check_accepted(validated, report.uri, quarantine.uri)
+        describe(valid, write_table(valid.path, validated.valid, metadata={}), **parameters)
 
 
 @dsl.component(base_image=image("cpu"), install_kfp_package=False)

@@ -29,15 +29,11 @@ class DuckDBEngine:
 
     def load(self, name: str, batches: Iterator[pyarrow.RecordBatch], schema: pyarrow.Schema) -> None:
         """Makes a table of Arrow batches."""
-        self._insert(f"CREATE OR REPLACE TABLE {_quoted(name)} AS", pyarrow.Table.from_batches([], schema))
+        self._connection.from_arrow(pyarrow.Table.from_batches([], schema)).create_view("incoming")
+        self._connection.execute(f"CREATE OR REPLACE TABLE {_quoted(name)} AS FROM incoming")
         for batch in batches:
-            self._insert(f"INSERT INTO {_quoted(name)}", pyarrow.Table.from_batches([batch]))
+            self._connection.from_arrow(pyarrow.Table.from_batches([batch])).insert_into(name)
         self._tables |= {name}
-
-    def _insert(self, into: str, content: pyarrow.Table) -> None:
-        self._connection.register("incoming", content)
-        self._connection.execute(f"{into} SELECT * FROM incoming")
-        self._connection.unregister("incoming")
 
     def create(self, name: str, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Makes a table, or makes it anew, of what a statement selects; it may select from the same table."""
@@ -74,13 +70,13 @@ def _quoted(name: str) -> str:
 def duckdb_engine() -> Iterator[DuckDBEngine]:
     """Yields an engine without tables; its scratch files go when the block ends."""
     with tempfile.TemporaryDirectory(prefix="seatrial-curation-") as folder:
-        settings = {
+        settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": _MEMORY,
-            "threads": str(len(os.sched_getaffinity(0))),
+            "threads": len(os.sched_getaffinity(0)),
             "temp_directory": str(Path(folder) / "spilled"),
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "python_enable_replacements": "false",
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "python_enable_replacements": False,
         }
         with duckdb.connect(Path(folder) / "scratch.duckdb", config=settings) as connection:
             # Not a setting of the connection, which would keep DuckDB from its own scratch files.

@@ -15,10 +15,14 @@ class Engine(Protocol):
 
 
 class Near(Protocol):
-    """Finds near texts, and leaves them in the table `near`: row_number, related_number, percent of similarity."""
+    """Finds near texts, and leaves them in the table `near`: row_number, related_number, percent of similarity.
 
-    def duplicates(self, engine: Any, texts: str, threshold: int) -> None:
-        """Texts that are near to an earlier one that is kept."""
+    The texts are in the table `near_texts`: side, row_number, text_shingles. Texts of side 2 are compared with each
+    other, those of side 1 with those of side 0. The threshold is the least Jaccard similarity, in ten-thousandths.
+    """
 
-    def matches(self, engine: Any, queries: str, references: str, threshold: int) -> None:
-        """Queries that are near to a reference."""
+    def duplicates(self, engine: Any, threshold: int) -> None:
+        """Texts of side 2 that are near to one with a smaller number that is kept: the most similar, else the first."""
+
+    def matches(self, engine: Any, threshold: int) -> None:
+        """Texts of side 1 that are near to one of side 0: the most similar, else the first."""

@@ -77,7 +77,7 @@ def _check_table(node: exp.Table, tables: frozenset[str], name: str) -> None:
         raise InputError(f"{name} reads {node.sql(dialect='bigquery')}; it may read {there}. Name one of these.")
 
 
-def _problem(node: exp.Expression) -> str:
+def _problem(node: exp.Expr) -> str:
     """What is not allowed about one node, else nothing."""
     if type(node) not in _ALLOWED:
         return repr(node.sql(dialect="bigquery")[:80])

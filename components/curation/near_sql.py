@@ -8,7 +8,6 @@ from ..runtime import InputError, log
 from .engine import Engine
 
 _MOST_ROUNDS = 200
-# Side 0 is what queries (side 1) are compared with; texts of side 2 are compared with each other.
 _ELEMENTS = """
 SELECT t.side, t.row_number, shingle, ARRAY_LENGTH(t.text_shingles) AS size
 FROM near_texts AS t CROSS JOIN UNNEST(t.text_shingles) AS shingle
@@ -48,6 +47,7 @@ SELECT DISTINCT e.row_number FROM near_edges AS e
 LEFT JOIN (SELECT DISTINCT row_number FROM near_edges) AS later ON e.related_number = later.row_number
 WHERE later.row_number IS NULL
 """
+_GONE = "SELECT row_number FROM near_gone UNION ALL SELECT row_number FROM near_going"
 _EDGES_LEFT = """
 SELECT e.row_number, e.related_number FROM near_edges AS e
 LEFT JOIN near_going AS g ON e.row_number = g.row_number
@@ -71,21 +71,15 @@ WHERE place = 1
 
 
 class SqlNear:
-    """Finds near texts by statements alone. Each method leaves the table `near`: row_number, related_number, percent."""
+    """Finds near texts by statements alone; `engine.Near` says what its methods do."""
 
-    def duplicates(self, engine: Engine, texts: str, threshold: int) -> None:
+    def duplicates(self, engine: Engine, threshold: int) -> None:
         """Texts that are near to an earlier one that is kept.
-
-        Args:
-            engine: Where the tables are.
-            texts: SELECT of row_number and text_shingles; earlier rows have smaller numbers.
-            threshold: Least similarity, in ten-thousandths.
 
         Raises:
             InputError: If so many texts share their shingles that a statement would compare more than 10¹⁰ pairs, or
                 chains of near texts are longer than 200.
         """
-        engine.create("near_texts", f"SELECT 2 AS side, row_number, text_shingles FROM ({texts})")
         self._pairs(engine, threshold)
         engine.create("near_edges", "SELECT row_number, related_number FROM near_pairs")
         engine.create("near_gone", "SELECT row_number FROM near_edges WHERE row_number < 0")
@@ -93,23 +87,22 @@ class SqlNear:
             engine.create("near_going", _GOING)
             if not engine.rows("SELECT COUNT(*) FROM near_going")[0][0]:
                 break
-            engine.create("near_gone", "SELECT row_number FROM near_gone UNION ALL SELECT row_number FROM near_going")
+            engine.create("near_gone", _GONE)
             engine.create("near_edges", _EDGES_LEFT)
         else:
             raise InputError(
-                f"The near duplicates form chains of more than {_MOST_ROUNDS} texts, each near to the one before. Raise "
-                "near_duplicate_threshold, or curate with curate_text, which has no such limit."
+                f"The near duplicates form chains of more than {_MOST_ROUNDS} texts, each near to the one before. "
+                "Raise near_duplicate_threshold, or use curate_text, which has no such limit."
             )
         engine.create("near_pairs", _JUSTIFIED)
         engine.create("near", _MOST_SIMILAR)
 
-    def matches(self, engine: Engine, queries: str, references: str, threshold: int) -> None:
-        """Queries that are near to a reference; both are SELECTs of row_number and text_shingles."""
-        engine.create(
-            "near_texts",
-            f"SELECT 1 AS side, row_number, text_shingles FROM ({queries}) "
-            f"UNION ALL SELECT 0 AS side, row_number, text_shingles FROM ({references})",
-        )
+    def matches(self, engine: Engine, threshold: int) -> None:
+        """Texts of side 1 that are near to one of side 0.
+
+        Raises:
+            InputError: If so many texts share their shingles that a statement would compare more than 10¹⁰ pairs.
+        """
         self._pairs(engine, threshold)
         engine.create("near", _MOST_SIMILAR)
 

@@ -6,7 +6,6 @@ selects `row_number`, `operation`, `reason`, `related_number` (the row that it r
 `related_row_id` (the same where that row is in `reference`).
 """
 
-REMOVED_COLUMNS = "row_number, operation, reason, related_number, related_row_id"
 NOTHING_REMOVED = """
 SELECT row_number, '' AS operation, '' AS reason, row_number AS related_number, row_id AS related_row_id
 FROM prepared WHERE row_number < 0
@@ -18,7 +17,8 @@ SELECT row_number, split, label, text_fingerprint, written_fingerprint, group_ke
 """
 SPLIT_BY_HASH = """
 SELECT row_number,
-  IF(TO_HEX(MD5(CONCAT(@split_seed, ':', IFNULL(group_key, text_fingerprint)))) < @test_share, 'test', 'train') AS split,
+  IF(TO_HEX(MD5(CONCAT(@split_seed, ':', IFNULL(group_key, text_fingerprint)))) < @test_share, 'test', 'train')
+    AS split,
   label, text_fingerprint, written_fingerprint, group_key
 FROM prepared
 """
@@ -121,6 +121,11 @@ JOIN (
 JOIN reference AS f ON f.row_number = t.first_number AND f.kind = @kind
 WHERE @kind = 'known' OR r.split = 'train'
 """
+TEXTS_AND_REFERENCE = """
+SELECT 1 AS side, r.row_number, p.text_shingles FROM remaining AS r JOIN prepared AS p ON p.row_number = r.row_number
+WHERE @kind = 'known' OR r.split = 'train'
+UNION ALL SELECT 0 AS side, row_number, text_shingles FROM reference WHERE kind = @kind
+"""
 # After a search for near texts, whose table `near` has row_number, related_number and the percentage of similarity.
 NEAR_KNOWN_TEXTS = """
 SELECT r.row_number, @operation AS operation,
@@ -130,6 +135,14 @@ SELECT r.row_number, @operation AS operation,
 FROM near AS n
 JOIN remaining AS r ON r.row_number = n.row_number
 JOIN reference AS f ON f.row_number = n.related_number AND f.kind = @kind
+"""
+TRAIN_TEXTS = """
+SELECT 2 AS side, r.row_number, p.text_shingles FROM remaining AS r JOIN prepared AS p ON p.row_number = r.row_number
+WHERE r.split = 'train'
+"""
+TEST_AND_TRAIN_TEXTS = """
+SELECT IF(r.split = 'test', 1, 0) AS side, r.row_number, p.text_shingles
+FROM remaining AS r JOIN prepared AS p ON p.row_number = r.row_number
 """
 NEAR_TEXTS = """
 SELECT n.row_number, @operation AS operation,
@@ -142,12 +155,13 @@ JOIN remaining AS k ON k.row_number = n.related_number
 """
 LEAKED_TEST_ROWS = """
 SELECT r.row_number, 'leaked_test_rows' AS operation,
-  CONCAT('identical after cleaning', IF(r.label <> k.label, CONCAT('; its label is ', r.label, ', there ', k.label), ''))
-    AS reason,
+  CONCAT('identical after cleaning', IF(r.label <> k.label,
+    CONCAT('; its label is ', r.label, ', there ', k.label), '')) AS reason,
   t.first_number AS related_number, CAST(NULL AS STRING) AS related_row_id
 FROM remaining AS r
 JOIN (
-  SELECT text_fingerprint, MIN(row_number) AS first_number FROM remaining WHERE split = 'train' GROUP BY text_fingerprint
+  SELECT text_fingerprint, MIN(row_number) AS first_number FROM remaining
+  WHERE split = 'train' GROUP BY text_fingerprint
 ) AS t ON r.text_fingerprint = t.text_fingerprint
 JOIN remaining AS k ON k.row_number = t.first_number
 WHERE r.split = 'test'
@@ -173,13 +187,27 @@ FROM placed AS p CROSS JOIN smallest AS s
 WHERE p.place * 10000 > @maximum_class_ratio * s.label_rows
 """
 
-ADD_TO_REMOVED = f"""
-SELECT {REMOVED_COLUMNS} FROM removed UNION ALL SELECT {REMOVED_COLUMNS} FROM newly_removed
+ADD_TO_REMOVED = """
+SELECT row_number, operation, reason, related_number, related_row_id FROM removed
+UNION ALL SELECT row_number, operation, reason, related_number, related_row_id FROM newly_removed
 """
 REMAINING = """
 SELECT r.row_number, r.split, r.label, r.text_fingerprint, r.written_fingerprint, r.group_key
 FROM remaining AS r LEFT JOIN newly_removed AS n ON r.row_number = n.row_number
 WHERE n.row_number IS NULL
+"""
+COUNT_REMOVED = "SELECT operation, COUNT(*) FROM removed GROUP BY operation"
+COUNT_REMAINING = "SELECT split, COUNT(*) FROM remaining GROUP BY split"
+COUNT_RELABELLED = """
+SELECT COUNTIF(p.label <> k.label) FROM removed AS m
+JOIN prepared AS p ON p.row_number = m.row_number
+JOIN prepared AS k ON k.row_number = m.related_number
+WHERE m.operation <> 'label_conflicts'
+"""
+COUNT_CLUSTERS = """
+SELECT COUNT(*), MAX(texts) FROM (
+  SELECT related_number, COUNT(*) + 1 AS texts FROM removed WHERE operation = 'near_duplicates' GROUP BY related_number
+)
 """
 LEDGER = """
 SELECT p.row_id, m.operation, m.reason, IFNULL(m.related_row_id, k.row_id) AS related_row_id

@@ -1,6 +1,7 @@
 """Curated rows → prompts and responses to tune a language model with, and a ledger of every row that gave none."""
 
 import hashlib
+import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,6 @@ import pyarrow
 
 from ..artifacts import TableStream, strings_of
 from ..runtime import InputError, Progress, log
-from .clean import clean
 from .conversations import MOST_TOKENS, conversation, refusals, write_conversations
 from .leakage import exact_leaks, near_leaks
 from .shots import Shots
@@ -233,8 +233,13 @@ def _read(path: str | Path) -> _Table:
     repeated = [row_id for row_id, count in Counter(values["row_id"]).items() if count > 1]
     if repeated:
         raise InputError(f"The table {path} has {_some(repeated)} more than once in 'row_id'. {_ADVICE}")
-    texts = [clean(text) for text in values["text"]]
+    texts = [_normalised(text) for text in values["text"]]
     return _Table(stream, values["row_id"], texts, values.get(LABEL, [""] * len(texts)), LABEL in values)
+
+
+def _normalised(text: str) -> str:
+    """A text in the form in which texts are compared; one of `curate_text` is in it already."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def _some(names: Sequence[str]) -> str:

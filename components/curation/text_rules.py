@@ -1,6 +1,7 @@
 """What `curate_text` keeps, changes and removes: its parameters, checked."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from ..runtime import InputError
 
@@ -40,6 +41,13 @@ class TextRules:
     def threshold(self) -> int:
         """The least similarity of near duplicates, in ten-thousandths: decisions are made on whole numbers."""
         return round(self.near_duplicate_threshold * 10_000)
+
+    @property
+    def test_from_microseconds(self) -> int:
+        """The time from which on rows are tested on, as microseconds since 1970; without a zone it is UTC."""
+        moment = datetime.fromisoformat(self.test_from)
+        moment = moment.replace(tzinfo=moment.tzinfo or UTC)
+        return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
     def __post_init__(self) -> None:
         _require(bool(self.text_column), "text_column is empty", "the name of the column with the text")
@@ -85,6 +93,7 @@ class TextRules:
             f"test_from is {self.test_from!r} without time_column",
             "the time_column that it is compared with",
         )
+        _require(_is_time(self.test_from), f"test_from is {self.test_from!r}", "a time such as 2026-01-31T12:00:00Z")
         _require(
             self.maximum_class_ratio == 0 or 1 <= self.maximum_class_ratio <= 1e9,
             f"maximum_class_ratio is {self.maximum_class_ratio}",
@@ -100,6 +109,14 @@ class TextRules:
 def _require(holds: bool, problem: str, expected: str) -> None:
     if not holds:
         raise InputError(f"{problem}; expected {expected}. Correct the parameter.")
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text or "1970-01-01")
+    except ValueError:
+        return False
+    return True
 
 
 def _require_strings(name: str, values: list[str]) -> None:

@@ -3,11 +3,12 @@
 import re
 import unicodedata
 
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seatrial.components.curation.clean import clean
+from seatrial.components.curation.clean import clean, clean_all
 
 PLAIN = st.text(st.characters(exclude_characters="<>&", exclude_categories=["Cs", "Cc", "Cf"]))
 
@@ -71,3 +72,22 @@ def test_text_without_markup_keeps_its_words_and_cleaning_it_again_changes_nothi
 def test_a_tag_separates_words_as_a_space_does(parts: list[str], tag: str) -> None:
     assert clean(tag.join(parts)) == clean(" ".join(parts))
     assert not re.search(r"</?\w+.*>", clean(tag.join(parts)))
+
+
+@given(
+    st.lists(st.none() | st.text() | st.text("aé <>&;#10bp/\n\t\x00\u0301")),
+    st.sampled_from([pyarrow.string(), pyarrow.large_string()]),
+)
+def test_a_whole_column_is_cleaned_as_its_texts_are_and_no_text_is_an_empty_one(
+    texts: list[str | None], kind: pyarrow.DataType
+) -> None:
+    cleaned = clean_all(pyarrow.array(texts, kind))
+
+    assert cleaned.to_pylist() == [clean(text or "") for text in texts]
+    assert cleaned.type == kind
+
+
+def test_a_slice_of_a_column_is_cleaned_by_itself() -> None:
+    column = pyarrow.array([" a", "b  b", "c<br>c", None, "d"])
+
+    assert clean_all(column[1:4]).to_pylist() == ["b b", "c c", ""]

@@ -174,7 +174,7 @@ def test_train_that_holds_test_rows_is_refused(render, tmp_path):
     with pytest.raises(
         InputError, match=re.escape("1 test rows are in train too, by row_id or text: 'test-0 = train-0'")
     ):
-        render(test=[("great", "Good  tea".lower())])
+        render(test=[("great", "good  tea")])
     with pytest.raises(
         InputError, match=r"4 test rows are in train too.*'train-0', 'train-1', 'train-2' and 1 more.*Run"
     ):
@@ -182,6 +182,12 @@ def test_train_that_holds_test_rows_is_refused(render, tmp_path):
         outputs = {"train": tmp_path / "a", "test": tmp_path / "b"}
         render_conversations(table, table, None, PromptRules("{{ text }}"), outputs)
     assert not (tmp_path / "a").exists()
+
+
+def test_texts_that_only_another_cleaning_would_make_equal_are_different(render):
+    near = render(train=[*TRAIN, ("great", "fine <br> tea")], test=[("great", "fine tea")]).near
+
+    assert near == []
 
 
 def test_without_test_there_is_an_empty_folder(render, tmp_path):
