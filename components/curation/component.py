@@ -300,8 +300,8 @@ def render_prompts(
     hold only a `{% … %}` leave no line.
 
     Examples (few-shot) stand in the prompt or the system instruction, where the template has `{% for shot in shots %}`,
-    and not as earlier turns of the conversation: a tuning job would learn their responses again with each row. They are
-    the same in all prompts, so that servers can cache these, but a row never sees its own text: the next row of the
+    and not as earlier turns of the conversation: of each turn of the model a tuning job makes a record to learn. They
+    are the same in all prompts, so that servers can cache these, but a row never sees its own text: the next row of the
     same label takes the place. Labels take turns; a hash of the text decides within a label; texts of more than twice
     the median length are left out. No train row is shown that equals or nearly equals a test row.
 

@@ -1,8 +1,10 @@
 """Conversations in the format of supervised tuning of Gemini on Vertex AI: their form, their limits, their folder.
 
 Sources: Google's documentation of Vertex AI, "Prepare supervised fine-tuning data for Gemini models" (the format) and
-"About supervised fine-tuning for Gemini models" (the limits, those of Gemini 2.5). Examples with too many tokens are
-dropped by the tuning job (`totalTruncatedExampleCount` of `SupervisedTuningDataStats`), quietly.
+"About supervised fine-tuning for Gemini models" (the limits, those of Gemini 2.5); the checks of a dataset in Google's
+notebook "Vertex AI Supervised tuning token count and cost estimation" (roles, turns by turns, parts with text, system
+instructions that only some rows have; each turn of the model is a record to learn). Examples with too many tokens are
+dropped by the tuning job, quietly: `totalTruncatedExampleCount` of `SupervisedTuningDataStats`.
 """
 
 import json
@@ -75,8 +77,8 @@ def write_conversations(path: str | Path, metadata: dict[str, Any]) -> Iterator[
 def check_conversation(value: object, place: str) -> None:
     """Checks that a JSON value is a conversation of text that can be tuned on.
 
-    The roles are those of the API's `Content`, "user" and "model". A turn of the user is first, turns alternate, and
-    the model has the last word, since that is what is learnt.
+    The roles are those of the API's `Content`, "user" and "model". Turns alternate, the user's is first, the model's is
+    last: nothing would be learnt from a question after it.
 
     Args:
         value: One line's value.
@@ -110,8 +112,15 @@ def _check_parts(content: object, place: str, advice: str) -> None:
         raise InputError(f"{place} has no text. {advice}")
 
 
-def refusals(train_rows: int, train_bytes: int, test_rows: int) -> list[str]:
-    """What a tuning job on Vertex AI would refuse or advise against in data sets of this size; mostly nothing."""
+def refusals(train_rows: int, train_bytes: int, test_rows: int, train_rows_with_system: int) -> list[str]:
+    """What a tuning job on Vertex AI would refuse or advise against; mostly nothing.
+
+    Args:
+        train_rows: Conversations of train.
+        train_bytes: Size of their file.
+        test_rows: Conversations of test.
+        train_rows_with_system: How many of train have a system instruction.
+    """
     found = []
     if train_rows > MOST_TRAIN_EXAMPLES:
         found.append(f"{train_rows:,} train conversations; a tuning job takes {MOST_TRAIN_EXAMPLES:,} at most.")
@@ -124,4 +133,9 @@ def refusals(train_rows: int, train_bytes: int, test_rows: int) -> list[str]:
         )
     if train_rows < RECOMMENDED_TRAIN_EXAMPLES:
         found.append(f"{train_rows:,} train conversations; at least {RECOMMENDED_TRAIN_EXAMPLES} are recommended.")
+    if 0 < train_rows_with_system < train_rows:
+        found.append(
+            f"{train_rows - train_rows_with_system:,} train conversations have no system instruction, the others have "
+            "one; expected all or none."
+        )
     return found

@@ -15,7 +15,7 @@ import pyarrow
 from ..artifacts import TableStream, strings_of
 from ..runtime import InputError, Progress, log
 from .conversations import MOST_TOKENS, conversation, refusals, write_conversations
-from .leakage import exact_leaks, near_leaks
+from .leakage import near_leaks
 from .shots import Shots
 from .templates import ROW_NAME, SHOTS_NAME, Templates
 from .tokens import COUNTED, ESTIMATED, TokenCounter, estimate, token_counter
@@ -96,6 +96,7 @@ class Side:
         tokens: Of each conversation, in their order.
         labels: How many conversations each label has; empty without labels.
         size: Bytes of the conversations.
+        with_system: How many have a system instruction.
         first: The first conversation.
     """
 
@@ -103,6 +104,7 @@ class Side:
     tokens: array = field(default_factory=lambda: array("q"))
     labels: Counter[str] = field(default_factory=Counter)
     size: int = 0
+    with_system: int = 0
     first: Example | None = None
 
 
@@ -187,7 +189,7 @@ def render_conversations(
         _check_use(templates.used, columns, rules)
         near = _near(tables["train"], tables["test"], rules.near_threshold) if test else {}
         shots = Shots(tables["train"].texts, tables["train"].labels, near, rules.shots, rules.shots_seed)
-        work = _Work(templates, count_tokens, how, rules, shots, tables["train"])
+        work = _Work(templates, count_tokens, how, rules, shots, tables["train"], columns)
         train_side = work.split("train", tables["train"], outputs["train"])
         test_side = work.split("test", tables.get("test"), outputs["test"])
     rendered = Rendered(
@@ -201,7 +203,7 @@ def render_conversations(
         ],
         conflicts=[*work.conflicts.values()],
         tokens=how,
-        refused=refusals(len(train_side.tokens), train_side.size, len(test_side.tokens)),
+        refused=refusals(len(train_side.tokens), train_side.size, len(test_side.tokens), train_side.with_system),
     )
     counts = rendered.counts
     if counts["rows_in"] != counts["train_conversations"] + counts["test_conversations"] + rendered.ledger.num_rows:
@@ -283,8 +285,9 @@ def _near(train: _Table, test: _Table, threshold: float) -> dict[int, tuple[int,
     """Train rows that resemble a test row: row → that test row and the similarity. None may be the same row or text."""
     both = sorted(set(train.row_ids) & set(test.row_ids))
     if not both:
-        leaks = exact_leaks(train.texts, test.texts)
-        both = [f"{test.row_ids[row]} = {train.row_ids[other]}" for row, other in leaks.items()]
+        train_row = dict(zip(train.texts, train.row_ids, strict=True))
+        pairs = zip(test.texts, test.row_ids, strict=True)
+        both = [f"{row_id} = {train_row[text]}" for text, row_id in pairs if text in train_row]
     if both:
         raise InputError(
             f"{len(both):,} test rows are in train too, by row_id or text: {_some(both)}. A model would be tested on "
@@ -315,11 +318,12 @@ class _Work:
         rules: PromptRules,
         shots: Shots,
         train: _Table,
+        columns: Sequence[str],
     ) -> None:
         self._templates, self._count_tokens, self._how, self._rules = templates, count_tokens, how, rules
         self._shots = shots
         rows = sorted({row for variant in shots.variants for row in variant})
-        values = dict(zip(rows, train.stream.table().take(rows).to_pylist(), strict=True)) if rows else {}
+        values = dict(zip(rows, train.stream.table(columns).take(rows).to_pylist(), strict=True)) if rows else {}
         self._examples = [[values[row] for row in variant] for variant in shots.variants]
         self.shown = [
             {"row_id": train.row_ids[row], "label": train.labels[row], "text": train.texts[row]}
@@ -335,9 +339,7 @@ class _Work:
         metadata: dict[str, Any] = {
             "split": name,
             "tokens": self._how,
-            "templates": {
-                key: hashlib.sha256(text.encode()).hexdigest() for key, text in self._rules.templates.items()
-            },
+            "templates": self._rules.digests,
             "shots": [entry["row_id"] for entry in self.shown[: self._rules.shots]],
             "shots_seed": self._rules.shots_seed,
         }
@@ -346,6 +348,7 @@ class _Work:
                 writer.write(conversation(example.system, example.prompt, example.response))
                 side.first = side.first or example
                 side.tokens.append(tokens)
+                side.with_system += bool(example.system)
                 if label is not None:
                     side.labels[label] += 1
             if name == "train" and not side.tokens:
@@ -402,7 +405,8 @@ class _Work:
                 texts = table.texts[place : place + len(rows)]
                 examples = [self._examples[self._shots.variant(text)] for text in texts]
                 written = {name: self._templates.render(name, rows, examples) for name in self._templates.used}
-                parts = [written.get(name) or [""] * len(rows) for name in (SYSTEM, PROMPT, RESPONSE)]
+                systems = [text if text.strip() else "" for text in written.get(SYSTEM, [""] * len(rows))]
+                parts = [systems, written[PROMPT], written[RESPONSE]]
                 tokens = np.sum([self._count_tokens(part) for part in parts], axis=0).tolist()
                 for row, count, *conversation_parts in zip(rows, tokens, *parts, strict=True):
                     yield Example(row["row_id"], *conversation_parts), count

@@ -14,6 +14,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, Undefined, UndefinedError, meta, nodes
@@ -38,7 +39,8 @@ class _TemplateError(Exception):
 def main() -> None:
     """Answers requests until there are none."""
     seconds = int(sys.argv[1])
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    with suppress(ValueError):  # Where there is a lower limit, or, on macOS, none to be had.
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     templates: dict[str, Template] = {}
     lengths: dict[str, int] = {}

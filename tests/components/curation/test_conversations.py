@@ -87,17 +87,19 @@ def test_several_turns_are_a_conversation():
 
 
 @pytest.mark.parametrize(
-    ("train_rows", "train_bytes", "test_rows", "found"),
+    ("train_rows", "train_bytes", "test_rows", "with_system", "found"),
     [
-        (100, 1_000_000_000, 5_000, []),
-        (99, 1, 0, ["99 train conversations; at least 100 are recommended"]),
-        (1_000_001, 1, 0, ["1,000,001 train conversations; a tuning job takes 1,000,000 at most"]),
-        (100, 1_200_000_000, 0, ["1.20 GB of train conversations; a tuning job takes 1 GB at most"]),
-        (100, 1, 5_001, ["5,001 test conversations; a validation data set has 5,000 at most"]),
+        (100, 1_000_000_000, 5_000, 0, []),
+        (100, 1, 0, 100, []),
+        (100, 1, 0, 98, ["2 train conversations have no system instruction, the others have one"]),
+        (99, 1, 0, 0, ["99 train conversations; at least 100 are recommended"]),
+        (1_000_001, 1, 0, 0, ["1,000,001 train conversations; a tuning job takes 1,000,000 at most"]),
+        (100, 1_200_000_000, 0, 0, ["1.20 GB of train conversations; a tuning job takes 1 GB at most"]),
+        (100, 1, 5_001, 0, ["5,001 test conversations; a validation data set has 5,000 at most"]),
     ],
 )
-def test_sizes_that_a_tuning_job_refuses_are_told(train_rows, train_bytes, test_rows, found):
-    told = refusals(train_rows, train_bytes, test_rows)
+def test_what_a_tuning_job_refuses_is_told(train_rows, train_bytes, test_rows, with_system, found):
+    told = refusals(train_rows, train_bytes, test_rows, with_system)
 
     assert len(told) == len(found)
     assert all(text.startswith(start) for text, start in zip(told, found, strict=True))

@@ -77,6 +77,13 @@ def test_each_row_is_a_conversation_in_the_order_of_the_table(render, tmp_path):
     assert rendered.counts["rows_in"] == 6
 
 
+def test_a_system_instruction_that_only_some_rows_have_is_told(render, tmp_path):
+    rendered = render(system_template="{% if 'tea' in text %}Of tea.{% else %} {% endif %}")
+
+    assert [system for system, *_ in written(tmp_path / "train_conversations")] == ["Of tea.", "", "Of tea.", ""]
+    assert "2 train conversations have no system instruction" in "".join(rendered.refused)
+
+
 def test_the_folder_says_what_is_in_it(render, tmp_path):
     rendered = render(SHOTS, shots=2, shots_seed=5)
 
@@ -202,9 +209,10 @@ def test_templates_use_all_columns_and_text_as_it_is(tmp_path):
     table = write_rows(tmp_path / "train", texts, stars=[5, 1], picture=[b"\xff", b"\x00"])
     outputs = {"train": tmp_path / "a", "test": tmp_path / "b"}
 
-    render_conversations(table, None, None, PromptRules("{{ row.stars }} {{ text }}"), outputs)
+    rules = PromptRules("{{ row.stars }} {{ text }} {{ shots[0].stars }}", shots=1)
+    render_conversations(table, None, None, rules, outputs)
 
-    assert [prompt for _, prompt, _ in written(tmp_path / "a")] == ["5 {{ 7*7 }}", "1 <b>&amp;</b>\u2028{% raw %}"]
+    assert [prompt for _, prompt, _ in written(tmp_path / "a")] == ["5 {{ 7*7 }} 1", "1 <b>&amp;</b>\u2028{% raw %} 5"]
 
 
 def test_a_table_without_labels_has_its_answers_elsewhere(tmp_path):
