@@ -42,6 +42,14 @@ def main() -> None:
     with suppress(ValueError):  # Where there is a lower limit, or, on macOS, none to be had.
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        _answer_requests(seconds)
+    except MemoryError:
+        answer = {"error": f"the row is too long to render with {MEMORY_BYTES >> 20:,} MB of memory", "line": None}
+        print(json.dumps(answer), flush=True)
+
+
+def _answer_requests(seconds: int) -> None:
     templates: dict[str, Template] = {}
     lengths: dict[str, int] = {}
     for line in sys.stdin:

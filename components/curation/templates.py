@@ -112,7 +112,7 @@ class Templates(AbstractContextManager):
 
     def _cause_of_death(self) -> str:
         code = self._process.wait()
-        if code in (-signal.SIGXCPU, -signal.SIGKILL):
+        if code == -signal.SIGXCPU:
             return f"takes more than {self._seconds} s of processor time"
         return f"ends the process that renders it (exit code {code})"
 

@@ -150,6 +150,11 @@ def test_a_value_of_megabytes_is_no_flood():
     assert len(render("{{ text }}", {"row_id": "row-7", "text": "word " * 2_000_000})) == 10_000_000
 
 
+def test_a_row_that_does_not_fit_is_an_error():
+    with pytest.raises(InputError, match="prompt_template: the row is too long to render with 512 MB.*'row-7'"):
+        render("{{ text }}", {"row_id": "row-7", "text": "word " * 40_000_000})
+
+
 def test_a_module_called_jinja2_in_the_current_folder_is_not_run(tmp_path, monkeypatch):
     (tmp_path / "jinja2.py").write_text("raise SystemExit('run')")
     monkeypatch.chdir(tmp_path)
