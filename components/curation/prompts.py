@@ -15,7 +15,8 @@ import pyarrow
 from ..artifacts import TableStream, strings_of
 from ..runtime import InputError, Progress, log
 from .conversations import MOST_TOKENS, conversation, refusals, write_conversations
-from .leakage import near_leaks
+from .near import near_matches
+from .shingles import shingle_sets
 from .shots import Shots
 from .templates import ROW_NAME, SHOTS_NAME, Templates
 from .tokens import COUNTED, ESTIMATED, TokenCounter, estimate, token_counter
@@ -293,7 +294,10 @@ def _near(train: _Table, test: _Table, threshold: float) -> dict[int, tuple[int,
             f"{len(both):,} test rows are in train too, by row_id or text: {_some(both)}. A model would be tested on "
             "what it was trained on. Run curate_text, and pass its train and test."
         )
-    return near_leaks(test.texts, train.texts, threshold)
+    queries, reference = (shingle_sets(pyarrow.array(table.texts, pyarrow.large_string())) for table in (train, test))
+    found = near_matches(queries, reference, threshold)
+    pairs = zip(found.related.tolist(), found.similarity.tolist(), strict=True)
+    return dict(zip(found.rows.tolist(), pairs, strict=True))
 
 
 def _removals(ledger: Sequence[Mapping[str, Any]]) -> str:
