@@ -1,7 +1,7 @@
-"""The components of curation: resolve_source, ingest_table, curate_text, profile_table, validate_table."""
+"""The components of curation: from a source to clean tables and conversations, with a reason for every row."""
 
 from kfp import dsl
-from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
 from ..images import image
 
@@ -340,3 +340,110 @@ def validate_table(
         describe_metrics(metrics, counts, headline)
         check_accepted(validated, report.uri, quarantine.uri)
         describe(valid, write_table(valid.path, validated.valid, metadata={}), **parameters)
+
+
+@dsl.component(base_image=image("cpu"), install_kfp_package=False)
+def render_prompts(
+    train: Input[Dataset],
+    train_conversations: Output[Dataset],
+    test_conversations: Output[Dataset],
+    ledger: Output[Dataset],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+    prompt_template: str,
+    test: Input[Dataset] = None,  # how KFP marks an optional input
+    tokenizer: Input[Model] = None,
+    response_template: str = "{{ label }}",
+    system_template: str = "",
+    shots: int = 0,
+    shots_seed: int = 0,
+    near_threshold: float = 0.7,
+    maximum_tokens: int = 131_072,
+) -> None:
+    """Turns curated rows into conversations to tune a language model with, in the format of Gemini on Vertex AI.
+
+    Templates are Jinja, in a sandbox and a process with limits of memory and time: they read no files and no inner
+    attributes. `{{ text }}` is a column, `row` all columns, `shots` the examples, each with all columns. Rows are data
+    and never read as templates. What has no place in a prompt is an error: an unknown column, null, a list. Lines that
+    hold only a `{% … %}` leave no line.
+
+    Examples (few-shot) stand in the prompt or the system instruction, where the template has `{% for shot in shots %}`,
+    and not as earlier turns of the conversation: of each turn of the model a tuning job makes a record to learn. They
+    are the same in all prompts, so that servers can cache these, but a row never sees its own text: the next row of the
+    same label takes the place. Labels take turns; a hash of the text decides within a label; texts of more than twice
+    the median length are left out. No train row is shown that equals or nearly equals a test row.
+
+    Removed are rows whose prompt or response is empty, that have too many tokens, that repeat the prompt and response
+    of an earlier row, and test rows whose prompt is that of a train row (as when a template shortens the text). Prompts
+    with several responses stay, and are counted and named in the report: they teach noise.
+
+    Args:
+        train: What `curate_text` wrote, or a table like it: `row_id`, `text`, mostly `label` (all string), any others.
+        test: The same for test; left out, no test conversation is written and overlap is not checked.
+        tokenizer: A model as `ingest_model` writes it, to count tokens with; left out, tokens are estimated as 4
+            characters each, Google's rule of thumb for English.
+        prompt_template: What the user says. It must use a column, and cannot use `label`, the answer.
+        response_template: What the model is to answer.
+        system_template: The system instruction; empty: none. It cannot use `label` either.
+        shots: How many examples a prompt has, at most 100.
+        shots_seed: Another seed gives other examples.
+        near_threshold: Jaccard similarity of the sets of three-word shingles from which a train row nearly equals a
+            test row.
+        maximum_tokens: Most tokens of a conversation, 0 for any number. The default is the documented limit of
+            supervised tuning of Gemini 2.5, which drops longer ones.
+        train_conversations: A folder with `conversations.jsonl`, in the order of the rows: `systemInstruction` (if any)
+            and `contents`, the turns of "user" and "model". Its metadata: rows, tokens, digests of templates, shots.
+        test_conversations: The same for test, empty without test.
+        ledger: One row for every removed row: `row_id`, `operation`, `reason`, `related_row_id`. Rows in =
+            conversations + ledger.
+        report: One HTML page: an example as the model sees it, tokens, labels, removals, the examples in prompts, the
+            check for test rows.
+        metrics: `rows_in`, `train_conversations`, `test_conversations`; of all conversations `tokens_total`,
+            `tokens_p50`, `tokens_p95`, `tokens_max`; rows removed by each operation: `empty_prompt`, `empty_response`,
+            `too_many_tokens`, `duplicate_prompt`, `leaked_prompt`; `conflicting_prompts`, train rows whose prompt is
+            there with another response; `train_rows_near_test`.
+
+    Raises:
+        InputError: If a parameter is out of range, a template is wrong or goes over its limits, a table lacks a column,
+            a test row is in train by its row_id or text, there are too few rows to show, or no train conversation is
+            left.
+    """
+    from seatrial.components.artifacts import (
+        SCHEMA_VERSION,
+        describe,
+        describe_metrics,
+        peek_manifest,
+        write_table,
+        write_text,
+    )
+    from seatrial.components.curation.prompts import PromptRules, render_conversations
+    from seatrial.components.curation.prompts_page import prompts_page
+    from seatrial.components.runtime import task
+
+    with task("render_prompts"):
+        parameters: dict = {
+            "prompt_template": prompt_template,
+            "response_template": response_template,
+            "system_template": system_template,
+            "shots": shots,
+            "shots_seed": shots_seed,
+            "near_threshold": near_threshold,
+            "maximum_tokens": maximum_tokens,
+        }
+        rules = PromptRules(**parameters)
+        rendered = render_conversations(
+            train.path,
+            test.path if test else None,
+            tokenizer.path if tokenizer else None,
+            rules,
+            {"train": train_conversations.path, "test": test_conversations.path},
+        )
+        for artifact in (train_conversations, test_conversations):
+            describe(artifact, peek_manifest(artifact.path, kind="conversations"), **parameters)
+        describe(ledger, write_table(ledger.path, rendered.ledger, metadata={}), **parameters)
+        write_text(report.path, prompts_page(rendered, rules))
+        for artifact in (report, metrics):
+            artifact.metadata.update({"schema_version": SCHEMA_VERSION, "parameters": parameters})
+        counts = rendered.counts
+        headline = f"{counts['train_conversations']:,} train, {counts['test_conversations']:,} test conversations"
+        describe_metrics(metrics, counts, headline)
