@@ -12,6 +12,7 @@ CATALOGUE = {
     "profile_table": "curation",
     "validate_table": "curation",
     "curate_text": "curation",
+    "render_prompts": "curation",
     "train_linear": "training",
     "resolve_model": "training",
     "ingest_model": "training",

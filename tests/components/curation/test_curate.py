@@ -126,7 +126,9 @@ def test_of_contradicting_labels_the_strict_majority_is_kept():
     ]
 
 
-@pytest.mark.parametrize(("labels", "policy"), [(("great", "other"), "majority"), (("great",) * 2 + ("other",), "remove")])
+@pytest.mark.parametrize(
+    ("labels", "policy"), [(("great", "other"), "majority"), (("great",) * 2 + ("other",), "remove")]
+)
 def test_without_a_majority_or_if_so_wanted_no_row_of_a_contradicted_text_is_kept(labels, policy):
     entries = conflict(*labels, policy=policy)
 
@@ -364,7 +366,11 @@ def test_a_parameter_out_of_range_is_refused(parameters, message):
     ("table", "rules", "message"),
     [
         (source(TRAIN), TextRules("text", "stars"), "text_column is 'text'; the table's columns are 'review', 'stars'"),
-        (source(TRAIN), TextRules("review", "split"), "label_column is 'split'; the table's columns are 'review', 'stars'"),
+        (
+            source(TRAIN),
+            TextRules("review", "split"),
+            "label_column is 'split'; the table's columns are 'review', 'stars'",
+        ),
         (source(TRAIN).drop_columns("row_id"), RULES, "has no column 'row_id'. Pass the output of ingest_table"),
         (source(TRAIN, text=["a", "b"]), RULES, "has a column 'text' beside the text column 'review'"),
         (source([("train", 1, "a"), ("test", 2, "b")]), RULES, "column 'review' has the type int64; expected text"),

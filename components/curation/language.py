@@ -1,1 +1,0 @@
-def detect(texts): raise NotImplementedError
