@@ -101,6 +101,7 @@ def test_of_a_long_text_the_beginning_decides() -> None:
 def test_any_text_has_either_a_language_and_a_probability_or_neither(text: str) -> None:
     [(code, probability)] = found(text)
 
-    assert (code is None) == (probability is None) == (not any(sign.isalpha() for sign in text))
+    assert (code is None) == (probability is None)
+    assert code is not None or not any(sign.isascii() and sign.isalpha() for sign in text)
     assert code is None or code in languages()
     assert probability is None or 0 < probability <= 1
