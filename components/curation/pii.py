@@ -92,7 +92,7 @@ _FILE_SUFFIXES = frozenset(
 
 # A lookahead, since what only looks like the beginning of one may be followed by a real one.
 _IBAN = re.compile(r"(?<!\w)(?=([A-Z]{2}\d\d(?:[ -]?[A-Z0-9]){11,29}))", re.IGNORECASE | re.ASCII)
-# IBAN registry of SWIFT, release 99, and what countries that are not in it publish.
+# Lengths of the IBAN registry (SWIFT; ISO 13616), by country.
 _IBAN_LENGTHS = {
     country: int(length)
     for length, countries in {

@@ -12,6 +12,9 @@ A finding is right if it is of the label's kind and the characters both cover ar
 Presidio's EmailRecognizer, PhoneRecognizer (default regions), CreditCardRecognizer and IbanRecognizer are used
 directly, without a language model; where their findings overlap the one of the higher score counts, then the longer.
 Seconds are of one pass over all texts on one core: ours with redaction, theirs without.
+
+The set is by the authors of the rules, who looked at errors of the seeds 0 and 1: other seeds show no texts that
+were looked at, but the same ways of writing. It compares; it does not tell the shares that a user's texts will have.
 """
 
 import argparse
