@@ -102,8 +102,8 @@ def curate_text(
     split_seed: int = 0,
     maximum_class_ratio: float = 0.0,
     version: str = "",
-    known: Input[Dataset] = None,  # type: ignore[assignment]
-    benchmark: Input[Dataset] = None,  # type: ignore[assignment]
+    known: Input[Dataset] = None,
+    benchmark: Input[Dataset] = None,
 ) -> None:
     """Cleans texts and removes what must not be trained or tested on, with a ledger of every removed row.
 
@@ -122,12 +122,13 @@ def curate_text(
         labels: The labels that may occur; empty: any.
         minimum_characters: Length of the shortest cleaned text that is kept; an empty one never is.
         maximum_characters: Length of the longest cleaned text that is kept.
-        languages: ISO 639-1 codes of the languages that are kept, such as ["en", "de"]; empty: all. A text without
-            letters is kept.
+        languages: ISO 639-1 codes of the languages that are kept, such as ["en", "de"]; empty: all. A text goes if
+            another language is as likely as not (0.5); short ones, whose language cannot be told, are kept.
         remove_boilerplate: Whether lines of three words or more go that are in 20 texts and in 1 % of the rows.
         personal_data: Kinds that are redacted ("[EMAIL]"): "email", "phone", "card" (with the Luhn checksum), "iban"
             (with its checksum), and with `entity_model` "name" and "address".
-        entity_model: The spaCy model, installed as a package, with which Presidio (extra `pii`) finds names and addresses.
+        entity_model: The spaCy model, installed as a package, with which Presidio (extra `pii`) finds names and
+            addresses, at some 200 rows a second.
         label_conflicts: Which rows of one text with several labels are kept: those of the strict "majority" (none
             without one), none ("remove"), or the "first" row.
         near_duplicate_threshold: Jaccard similarity of two texts' sets of three-word shingles (case and punctuation do
@@ -138,7 +139,7 @@ def curate_text(
             ("-date"). Empty: the order of the source.
         group_column: Rows with one value are on one side of the split, such as a product's reviews.
         time_column: Dates or times; where the source gives no split, the newest rows are tested on.
-        test_from: First time of the test rows, such as 2026-01-31T12:00:00Z; empty: the newest `test_share` of the rows.
+        test_from: First time of the test rows, such as 2026-01-31T12:00:00Z; empty: the newest `test_share` of them.
         test_share: Share of the groups, or of the distinct texts, that go to test, above 0 and below 1, where the
             source gives no split.
         split_seed: Seed of that split. A hash decides, so rows do not move when others come or go.

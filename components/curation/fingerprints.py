@@ -1,7 +1,6 @@
 """Texts that a new version is compared with: those of earlier versions, by their fingerprints, and of a benchmark."""
 
 from collections.abc import Iterator
-from itertools import chain
 
 import numpy as np
 import pyarrow
@@ -40,8 +39,8 @@ def check_fingerprints(known: TableStream) -> list[str]:
     if metadata.get("fingerprint_format") != FORMAT or not known.schema.equals(FINGERPRINTS_SCHEMA):
         raise InputError(
             f"known has the fingerprint format {metadata.get('fingerprint_format')!r} and the columns "
-            f"{', '.join(known.schema.names)}; expected the output fingerprints of curate_text, format {FORMAT!r}. Pass "
-            "this output of the last accepted run, or curate the earlier versions again."
+            f"{', '.join(known.schema.names)}; expected the output fingerprints of curate_text, format {FORMAT!r}. "
+            "Pass this output of the last accepted run, or curate the earlier versions again."
         )
     return list(metadata.get("versions", []))
 
@@ -61,10 +60,12 @@ def reference_batches(
     """
     if known:
         check_fingerprints(known)
-    known_batches = known.batches(ROWS_PER_BATCH) if known else iter([])
-    benchmark_batches = preparation.benchmark(benchmark) if benchmark else iter([])
+    batches = {
+        "known": known.batches(ROWS_PER_BATCH) if known else (),
+        "benchmark": preparation.benchmark(benchmark) if benchmark else (),
+    }
     first = 0
-    for kind, batch in chain((("known", each) for each in known_batches), (("benchmark", each) for each in benchmark_batches)):
+    for kind, batch in ((kind, batch) for kind, several in batches.items() for batch in several):
         columns = {
             "row_number": np.arange(first, first + batch.num_rows),
             "kind": pyarrow.repeat(kind, batch.num_rows),

@@ -223,7 +223,7 @@ class _Best:
 
 
 @compiled
-def _count(numbers, counts):
+def _count(numbers: np.ndarray, counts: np.ndarray) -> None:
     mask = len(counts) - 1
     for number in numbers:
         if counts[number & mask] < 2_147_483_647:
@@ -231,14 +231,25 @@ def _count(numbers, counts):
 
 
 @compiled
-def _key(number, count):
+def _key(number: int, count: int) -> int:
     """The more texts a shingle may be in, the larger its key."""
     rank = count if count < _EXACT_RANKS else min(_RANKS - 1, _EXACT_RANKS + int(4 * np.log2(count / _EXACT_RANKS)))
-    return (np.int64(rank) << _KEY_BITS) | (number & _KEY_MASK)
+    return (rank << _KEY_BITS) | (number & _KEY_MASK)
 
 
 @compiled
-def _collect_prefixes(numbers, offsets, start, end, counts, least, keys, left, lengths, scratch):
+def _collect_prefixes(
+    numbers: np.ndarray,
+    offsets: np.ndarray,
+    start: int,
+    end: int,
+    counts: np.ndarray,
+    least: int,
+    keys: np.ndarray,
+    left: np.ndarray,
+    lengths: np.ndarray,
+    scratch: np.ndarray,
+) -> int:
     """Writes the prefixes of some rows; returns how many keys there are."""
     mask, used = len(counts) - 1, 0
     ordered = np.empty(len(scratch), np.int64)
@@ -258,7 +269,7 @@ def _collect_prefixes(numbers, offsets, start, end, counts, least, keys, left, l
 
 
 @compiled
-def _slot(key, keys):
+def _slot(key: int, keys: np.ndarray) -> int:
     """Where a key is, or the free place for it."""
     mask = len(keys) - 1
     slot = (key * 0x1E3779B97F4A7C15 >> 17) & mask
@@ -268,7 +279,7 @@ def _slot(key, keys):
 
 
 @compiled
-def _move(old_keys, old_lists, keys, lists):
+def _move(old_keys: np.ndarray, old_lists: np.ndarray, keys: np.ndarray, lists: np.ndarray) -> None:
     for old in range(len(old_keys)):
         if old_keys[old] != -1:
             slot = _slot(old_keys[old], keys)
@@ -277,7 +288,16 @@ def _move(old_keys, old_lists, keys, lists):
 
 
 @compiled
-def _enter(row, size, keys_of_row, left_of_row, keys, lists, entries, used):
+def _enter(
+    row: int,
+    size: int,
+    keys_of_row: np.ndarray,
+    left_of_row: np.ndarray,
+    keys: np.ndarray,
+    lists: np.ndarray,
+    entries: np.ndarray,
+    used: np.ndarray,
+) -> None:
     """Puts a text into the lists of its keys."""
     for place in range(len(keys_of_row)):
         slot, left = _slot(keys_of_row[place], keys), left_of_row[place]
@@ -294,7 +314,18 @@ def _enter(row, size, keys_of_row, left_of_row, keys, lists, entries, used):
 
 
 @compiled
-def _fill(row_keys, row_left, bounds, start, end, offsets, keys, lists, entries, used):
+def _fill(
+    row_keys: np.ndarray,
+    row_left: np.ndarray,
+    bounds: np.ndarray,
+    start: int,
+    end: int,
+    offsets: np.ndarray,
+    keys: np.ndarray,
+    lists: np.ndarray,
+    entries: np.ndarray,
+    used: np.ndarray,
+) -> None:
     for row in range(start, end):
         first, last = bounds[row - start], bounds[row - start + 1]
         size = offsets[row + 1] - offsets[row]
@@ -302,7 +333,7 @@ def _fill(row_keys, row_left, bounds, start, end, offsets, keys, lists, entries,
 
 
 @compiled
-def _shared(left, right):
+def _shared(left: np.ndarray, right: np.ndarray) -> int:
     """How many numbers two ascending arrays share."""
     count = one = other = 0
     while one < len(left) and other < len(right):
@@ -319,9 +350,25 @@ def _shared(left, right):
 
 @compiled
 def _search(
-    row_keys, row_left, bounds, start, end, numbers, offsets, other_numbers, other_offsets, keys, lists, entries, used,
-    related, best_shared, best_total, least, entering,
-):  # fmt: skip
+    row_keys: np.ndarray,
+    row_left: np.ndarray,
+    bounds: np.ndarray,
+    start: int,
+    end: int,
+    numbers: np.ndarray,
+    offsets: np.ndarray,
+    other_numbers: np.ndarray,
+    other_offsets: np.ndarray,
+    keys: np.ndarray,
+    lists: np.ndarray,
+    entries: np.ndarray,
+    used: np.ndarray,
+    related: np.ndarray,
+    best_shared: np.ndarray,
+    best_total: np.ndarray,
+    least: int,
+    entering: bool,
+) -> None:
     """Finds the best match of each row from `start` to `end`; enters those without one, if that is wanted."""
     looked_at = np.full(len(other_offsets) - 1, -1, np.int32)
     for row in range(start, end):

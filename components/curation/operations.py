@@ -48,7 +48,7 @@ SELECT row_number,
   CAST(NULL AS INT64) AS related_number, CAST(NULL AS STRING) AS related_row_id
 FROM prepared
 WHERE text_characters < @minimum_characters OR text_characters > @maximum_characters OR text_characters = 0
-  OR (@languages <> '' AND text_language IS NOT NULL AND NOT @languages LIKE CONCAT('% ', text_language, ' %'))
+  OR (@languages <> '' AND language_probability >= 0.5 AND NOT @languages LIKE CONCAT('% ', text_language, ' %'))
 """
 
 STRADDLING_GROUPS = """

@@ -25,7 +25,9 @@ from .shingles import shingle_sets
 from .text_rules import TextRules
 
 ROWS_PER_BATCH = 50_000
-EDITS_SCHEMA = pyarrow.schema([("row_id", pyarrow.string()), ("operation", pyarrow.string()), ("count", pyarrow.int64())])
+EDITS_SCHEMA = pyarrow.schema(
+    [("row_id", pyarrow.string()), ("operation", pyarrow.string()), ("count", pyarrow.int64())]
+)
 PREPARED_COLUMNS = {
     "row_number": pyarrow.int64(),  # Place in the order in which the first of equals is kept; unique.
     "row_place": pyarrow.int64(),  # Place in the source.
@@ -60,7 +62,6 @@ class Edits:
     rows: Counter[str] = field(default_factory=Counter)
     lines: dict[str, int] = field(default_factory=dict)
 
-
     def counts(self, rules: TextRules) -> dict[str, int]:
         """Rows changed by each operation that the rules ask for."""
         names = ["boilerplate"] * rules.remove_boilerplate + [f"redacted_{kind}" for kind in rules.personal_data]
@@ -85,6 +86,7 @@ class Preparation:
 
     def __init__(self, source: TableStream, rules: TextRules) -> None:
         self._source, self._rules = source, rules
+        self._check_languages()
         self._check_columns()
         self._check_rows()
         self._numbers = self._row_numbers()
@@ -115,8 +117,8 @@ class Preparation:
         for name in ("row_id", self._rules.text_column):
             if name not in table.schema.names:
                 raise InputError(
-                    f"The benchmark has no column {name!r}; it has {', '.join(map(repr, table.schema.names))}. Pass the "
-                    "output of ingest_table, with the text in the same column as the source."
+                    f"The benchmark has no column {name!r}; it has {', '.join(map(repr, table.schema.names))}. Pass "
+                    "the output of ingest_table, with the text in the same column as the source."
                 )
             _check_strings(table, name)
         for batch in table.batches(ROWS_PER_BATCH, ["row_id", self._rules.text_column]):
@@ -128,28 +130,38 @@ class Preparation:
                 "source": pyarrow.repeat("the benchmark", batch.num_rows),
                 "label": pyarrow.nulls(batch.num_rows, pyarrow.string()),
                 "text_fingerprint": _fingerprints(texts),
-                "text_shingles": self._shingles(texts),
+                "text_shingles": shingle_sets(texts).to_arrow(),
             }
             yield pyarrow.RecordBatch.from_pydict(columns)
 
+    def _check_languages(self) -> None:
+        unknown = sorted(set(self._rules.languages) - set(language.languages())) if self._rules.languages else []
+        if unknown:
+            raise InputError(
+                f"languages has {', '.join(map(repr, unknown))}; expected ISO 639-1 codes that can be told, which are "
+                f"{', '.join(language.languages())}. Correct the parameter."
+            )
+
     def _check_columns(self) -> None:
         rules, names = self._rules, self._source.schema.names
-        own = [repr(name) for name in names if name not in ADDED_COLUMNS]
+        own = f"the table's columns are {', '.join(repr(name) for name in names if name not in ADDED_COLUMNS)}"
         for parameter in ("text_column", "label_column", "group_column", "time_column"):
             name = getattr(rules, parameter)
             if name and (name in ADDED_COLUMNS or name not in names):
-                raise InputError(f"{parameter} is {name!r}; the table's columns are {', '.join(own)}. Name one of these.")
+                raise InputError(
+                    f"{parameter} is {name!r}; the table's columns are {', '.join(own)}. Name one of these."
+                )
         order = rules.order_by.removeprefix("-")
         if order and order not in names:
-            raise InputError(f"order_by is {rules.order_by!r}; the table's columns are {', '.join(own)}. Name one of these.")
+            raise InputError(f"order_by is {rules.order_by!r}; {own}. Name one of these.")
         for name in ADDED_COLUMNS:
             if name not in names:
                 raise InputError(f"The table has no column {name!r}. Pass the output of ingest_table.")
         taken = sorted(({*PREPARED_COLUMNS} - {*ADDED_COLUMNS, rules.text_column, rules.label_column}) & {*names})
         if taken:
             raise InputError(
-                f"The table has a column {taken[0]!r} beside the text column {rules.text_column!r} and the label column "
-                f"{rules.label_column!r}; that name is needed for the output. Rename it in the source."
+                f"The table has a column {taken[0]!r} beside the text column {rules.text_column!r} and the label "
+                f"column {rules.label_column!r}; that name is needed for the output. Rename it in the source."
             )
         _check_strings(self._source, "row_id")
         _check_strings(self._source, rules.text_column)
@@ -183,7 +195,7 @@ class Preparation:
         name, allowed = self._rules.label_column, self._rules.labels
         labels = _as_strings(self._source.table([name])[name], name)
         missing = pc.or_(pc.is_null(labels), pc.equal(pc.utf8_trim_whitespace(pc.fill_null(labels, "")), ""))
-        if (count := pc.sum(missing).as_py()) :
+        if count := pc.sum(missing).as_py():
             shown = ", ".join(row_ids.filter(missing).slice(0, 3).to_pylist())
             raise InputError(
                 f"label_column {name!r} is empty in {count:,} of {len(labels):,} rows, such as {shown}. Label these "
@@ -196,9 +208,9 @@ class Preparation:
             unknown = Counter({e["values"]: e["counts"] for e in pc.value_counts(labels.filter(strange)).to_pylist()})
             shown = ", ".join(f"{label!r} ({count:,} rows)" for label, count in unknown.most_common(5))
             raise InputError(
-                f"label_column {name!r} has {len(unknown):,} unknown labels in {unknown.total():,} rows: {shown}; first "
-                f"in the row {row_ids.filter(strange)[0].as_py()}. Expected one of {', '.join(map(repr, allowed))}. "
-                "Correct the labels in the source, or add them to labels."
+                f"label_column {name!r} has {len(unknown):,} unknown labels in {unknown.total():,} rows: {shown}; "
+                f"first in the row {row_ids.filter(strange)[0].as_py()}. Expected one of "
+                f"{', '.join(map(repr, allowed))}. Correct the labels in the source, or add them to labels."
             )
 
     def _row_numbers(self) -> np.ndarray:
@@ -234,7 +246,7 @@ class Preparation:
     def _prepare(self, batch: pyarrow.RecordBatch, first: int) -> pyarrow.RecordBatch:
         rules = self._rules
         written = _texts(batch, rules.text_column)
-        texts = self._edited(written, batch["row_id"])
+        texts, characters = self._edited(written, batch["row_id"])
         codes, probabilities = language.detect(texts) if rules.languages else (None, None)
         empty = pyarrow.nulls(batch.num_rows)
         columns = {
@@ -246,34 +258,35 @@ class Preparation:
             "label": _as_strings(batch[rules.label_column], rules.label_column) if rules.label_column else empty,
             "text_fingerprint": _fingerprints(texts),
             "written_fingerprint": _fingerprints(written),
-            "text_characters": pc.utf8_length(texts),
+            "text_characters": characters,
             "text_language": empty if codes is None else codes,
             "language_probability": empty if probabilities is None else probabilities,
             "group_key": _as_strings(batch[rules.group_column], rules.group_column) if rules.group_column else empty,
             "event_time": _times(batch[rules.time_column], rules.time_column) if rules.time_column else empty,
-            "text_shingles": self._shingles(texts),
+            "text_shingles": shingle_sets(texts).to_arrow(),
         }
         arrays = [_cast(column, field.type) for column, field in zip(columns.values(), PREPARED_SCHEMA, strict=True)]
         return pyarrow.RecordBatch.from_arrays(arrays, schema=PREPARED_SCHEMA)
 
-    def _shingles(self, texts: pyarrow.Array) -> pyarrow.Array:
-        # A text that is too long is removed, whatever its shingles: no need to take memory for them.
-        short = pc.if_else(pc.less_equal(pc.utf8_length(texts), self._rules.maximum_characters), texts, "")
-        return shingle_sets(short).to_arrow()
+    def _edited(self, written: pyarrow.Array, row_ids: pyarrow.Array) -> tuple[pyarrow.Array, pyarrow.Array]:
+        """The texts without boilerplate, clean, without personal data, and how long they are once clean.
 
-    def _edited(self, written: pyarrow.Array, row_ids: pyarrow.Array) -> pyarrow.Array:
-        """The texts without boilerplate, clean, without personal data; what was changed goes into `edits`."""
+        What is too long is cut: it will be removed, and takes neither time nor memory before. What was changed goes
+        into `edits`.
+        """
         texts = written
         if self.edits.lines:
             texts, removed = remove_boilerplate(texts, self.edits.lines)
             self._record("boilerplate", removed, row_ids)
         texts = clean_all(texts)
+        characters = pc.utf8_length(texts)
+        texts = pc.utf8_slice_codeunits(texts, 0, self._rules.maximum_characters)
         if self._rules.personal_data:
             redaction = pii.redact(texts, self._rules.personal_data, self._entities)
             texts = redaction.texts
             for kind, counts in redaction.counts.items():
                 self._record(f"redacted_{kind}", counts, row_ids)
-        return texts
+        return texts, characters
 
     def _record(self, operation: str, counts: pyarrow.Array, row_ids: pyarrow.Array) -> None:
         changed = pc.greater(counts, 0)
@@ -298,7 +311,9 @@ def _texts(batch: pyarrow.RecordBatch, name: str) -> pyarrow.Array:
     try:
         column.validate(full=True)  # Arrow does not look into strings on its own: they may not be UTF-8.
     except pyarrow.ArrowException as error:
-        raise InputError(f"The column {name!r} holds bytes that are no UTF-8 ({error}). Write the table again.") from None
+        raise InputError(
+            f"The column {name!r} holds bytes that are no UTF-8 ({error}). Write the table again."
+        ) from None
     return _cast(pc.fill_null(column, ""), pyarrow.string())
 
 
@@ -319,8 +334,8 @@ def _times(column: pyarrow.Array, name: str) -> pyarrow.Array:
         times = _as_timestamps(column).cast(pyarrow.int64())
     except pyarrow.ArrowException as error:
         raise InputError(
-            f"time_column {name!r} has the type {column.type}, whose values are not all times ({error}). Expected dates, "
-            "timestamps or texts such as 2026-01-31T12:00:00Z. Name another column, or correct the values."
+            f"time_column {name!r} has the type {column.type}, whose values are not all times ({error}). Expected "
+            "dates, timestamps or texts such as 2026-01-31T12:00:00Z. Name another column, or correct the values."
         ) from None
     if times.null_count:
         raise InputError(f"time_column {name!r} is empty in {times.null_count:,} rows. Give each row a time.")

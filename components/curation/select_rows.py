@@ -138,9 +138,7 @@ def _remove(engine: Engine, sql: str, parameters: Mapping[str, Any] | None = Non
 
 def _counts(engine: Engine) -> dict[str, int]:
     rows_in = engine.rows("SELECT COUNT(*) FROM prepared")[0][0]
-    kept, removed = (
-        Counter(dict(engine.rows(sql))) for sql in (operations.COUNT_REMAINING, operations.COUNT_REMOVED)
-    )
+    kept, removed = (Counter(dict(engine.rows(sql))) for sql in (operations.COUNT_REMAINING, operations.COUNT_REMOVED))
     if rows_in != kept.total() + removed.total():
         raise RuntimeError(f"{rows_in} rows in, but {kept.total()} rows out and {removed.total()} removed")
     clusters, largest = engine.rows(operations.COUNT_CLUSTERS)[0]
@@ -168,5 +166,5 @@ def _check_kept(engine: Engine, rules: TextRules, counts: Mapping[str, int]) -> 
     if rules.label_column and len(labels) == 1:
         raise InputError(
             f"All {counts['train_rows']:,} train rows that are left have the label {labels[0][0]!r} (removed: "
-            f"{removed}); a classifier needs two labels at least. Give data of other labels, or name another label_column."
+            f"{removed}); a classifier needs two labels at least. Give data of other labels, or another label_column."
         )

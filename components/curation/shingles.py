@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numba
@@ -140,7 +141,7 @@ def shingle_sets(texts: Texts) -> ShingleSets:
     changes only if the two shingles are in texts that are compared, and that are one shingle away from the threshold.
     The hash has no secret, as it must be the same for ever: who wants to can construct collisions.
 
-    All CPUs are used, on slices of about 1 MB of text. Besides the result this needs as much memory again, for a moment.
+    All CPUs are used, on slices of about 1 MB of text. Besides the result this takes as much memory again for a moment.
 
     Args:
         texts: Strings; a null has no shingle.
@@ -189,7 +190,7 @@ def _slices(texts: pyarrow.Array) -> list[pyarrow.Array]:
     offsets = _offsets(texts)
     cuts = np.searchsorted(offsets, np.arange(offsets[0], offsets[-1], _BYTES_PER_SLICE))
     bounds = np.unique(np.concatenate([[0], cuts, [len(texts)]])).tolist()
-    return [texts.slice(start, end - start) for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [texts.slice(start, end - start) for start, end in pairwise(bounds)]
 
 
 def _sets_of_slice(texts: pyarrow.Array) -> tuple[np.ndarray, np.ndarray]:
@@ -205,7 +206,7 @@ def _sets_of_slice(texts: pyarrow.Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _normal(texts: pyarrow.Array) -> pyarrow.Array:
-    """Texts in which words are runs of ASCII letters, digits, `_` and bytes from 0x80 on: texts of ASCII are already."""
+    """Texts in which words are runs of ASCII letters, digits, `_` and bytes from 0x80 on, as in all texts of ASCII."""
     if texts.null_count:
         texts = pyarrow.compute.fill_null(texts, "")
     ascii_only = pyarrow.compute.string_is_ascii(texts)
@@ -229,19 +230,26 @@ _LETTERS = _letters()
 
 
 @compiled
-def _mix(value):
+def _mix(value: np.uint64) -> np.uint64:
     value = (value ^ (value >> _SHIFT_1)) * _MIX_1
     value = (value ^ (value >> _SHIFT_2)) * _MIX_2
     return value ^ (value >> _SHIFT_3)
 
 
 @compiled
-def _number(first, second, third):
+def _number(first: np.uint64, second: np.uint64, third: np.uint64) -> np.int64:
     return np.int64(_mix(first * _PLACE_1 + second * _PLACE_2 + third) >> _ONE)
 
 
 @compiled
-def _collect(data, offsets, letters, numbers, scratch, sizes):
+def _collect(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    letters: np.ndarray,
+    numbers: np.ndarray,
+    scratch: np.ndarray,
+    sizes: np.ndarray,
+) -> int:
     """Writes the set of each text to `numbers` and its size to `sizes`; returns how many numbers there are."""
     filled = 0
     for row in range(len(offsets) - 1):
@@ -278,7 +286,7 @@ def _collect(data, offsets, letters, numbers, scratch, sizes):
 
 
 @compiled
-def sort(values, scratch):
+def sort(values: np.ndarray, scratch: np.ndarray) -> None:
     """Sorts by merging, so that no text, however it is made, takes quadratic time."""
     count = len(values)
     for start in range(0, count, _SHORT_RUN):
@@ -296,7 +304,7 @@ def sort(values, scratch):
 
 
 @compiled
-def _merge(values, half, scratch):
+def _merge(values: np.ndarray, half: int, scratch: np.ndarray) -> None:
     """Merges the two sorted parts of `values`, of which the first has `half` elements."""
     if values[half - 1] <= values[half]:
         return
@@ -314,7 +322,7 @@ def _merge(values, half, scratch):
 
 
 @compiled
-def _distinct(values):
+def _distinct(values: np.ndarray) -> int:
     """Moves the distinct of sorted values to the front; returns how many there are."""
     count = 0
     for value in values:
@@ -325,14 +333,16 @@ def _distinct(values):
 
 
 @compiled
-def _gather(numbers, offsets, rows, new_offsets, taken):
+def _gather(
+    numbers: np.ndarray, offsets: np.ndarray, rows: np.ndarray, new_offsets: np.ndarray, taken: np.ndarray
+) -> None:
     for place in range(len(rows)):
         row = rows[place]
         taken[new_offsets[place] : new_offsets[place + 1]] = numbers[offsets[row] : offsets[row + 1]]
 
 
 @compiled
-def _first_wrong_set(numbers, offsets):
+def _first_wrong_set(numbers: np.ndarray, offsets: np.ndarray) -> int:
     for row in range(len(offsets) - 1):
         previous = -1
         for number in numbers[offsets[row] : offsets[row + 1]]:

@@ -4,9 +4,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ..runtime import InputError
+from .pii import ENTITIES, FORMS
 
-PERSONAL_DATA = ("email", "phone", "card", "iban", "name", "address")
-_ENTITIES = ("name", "address")
 _LABEL_CONFLICTS = ("majority", "remove", "first")
 
 
@@ -68,9 +67,11 @@ class TextRules:
             f"minimum_characters is {self.minimum_characters} and maximum_characters is {self.maximum_characters}",
             "1 <= minimum_characters <= maximum_characters",
         )
-        unknown = sorted(set(self.personal_data) - set(PERSONAL_DATA))
-        _require(not unknown, f"personal_data has {', '.join(map(repr, unknown))}", f"some of {_listed(PERSONAL_DATA)}")
-        entities = sorted(set(self.personal_data) & set(_ENTITIES))
+        unknown = sorted(set(self.personal_data) - {*FORMS, *ENTITIES})
+        _require(
+            not unknown, f"personal_data has {', '.join(map(repr, unknown))}", f"some of {_listed([*FORMS, *ENTITIES])}"
+        )
+        entities = sorted(set(self.personal_data) & set(ENTITIES))
         _require(
             bool(self.entity_model) == bool(entities),
             f"personal_data has {_listed(entities) or 'neither names nor addresses'} and entity_model is "

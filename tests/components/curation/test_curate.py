@@ -233,6 +233,45 @@ def test_texts_without_labels_are_curated_too():
     assert result.ledger["operation"].to_pylist() == ["exact_duplicates"]
 
 
+def test_a_text_in_another_language_is_removed_and_one_too_short_to_tell_is_kept():
+    german = "Der Tee schmeckt wunderbar und wird von uns jeden Morgen getrunken."
+    english = "The tea tastes wonderful and we drink it every single morning."
+    rows = [*TRAIN, ("train", german, "great"), ("train", english, "great"), *TEST]
+
+    [entry] = curate(source(rows), TextRules("review", "stars", languages=["en", "fr"])).ledger.to_pylist()
+
+    assert (entry["row_id"], entry["operation"]) == ("row-2", "other_languages")
+    assert entry["reason"].startswith("language de with probability ")
+    with pytest.raises(InputError, match="languages has 'english'; expected ISO 639-1 codes"):
+        curate(source(rows), TextRules("review", "stars", languages=["english"]))
+
+
+def test_personal_data_is_redacted_and_each_changed_row_is_named():
+    rows = [*TRAIN, ("train", "Write to joe@example.org or ann@example.org, card 4111 1111 1111 1111", "great"), *TEST]
+
+    result = curate(source(rows), RULES)
+
+    assert result.train["text"][2].as_py() == "Write to [EMAIL] or [EMAIL], card [CARD]"
+    assert [tuple(entry.values()) for entry in result.edits.to_pylist()] == [
+        ("row-2", "redacted_email", 2),
+        ("row-2", "redacted_card", 1),
+    ]
+    assert (result.counts["redacted_email"], result.counts["redacted_phone"]) == (1, 0)
+    assert "joe@example.org" not in result.page
+    kept = curate(source(rows), TextRules("review", "stars", personal_data=[]))
+    assert "joe@example.org" in kept.train["text"][2].as_py()
+
+
+def test_lines_that_many_texts_share_are_taken_out():
+    rows = [("train", f"tea number {number}\nSent from my new phone", str(number % 2)) for number in range(40)]
+
+    result = curate(source([*rows, *TEST]), RULES)
+
+    assert result.train["text"][0].as_py() == "tea number 0"
+    assert result.counts["boilerplate"] == 40
+    assert "sent from my new phone" in result.page
+
+
 def test_a_million_identical_rows_leave_one():
     table = pyarrow.table(
         {
