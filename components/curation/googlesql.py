@@ -17,7 +17,8 @@ _LONGEST = 100_000
 _CLAUSES = (
     exp.Select, exp.From, exp.Join, exp.Where, exp.Group, exp.Having, exp.Qualify, exp.Order, exp.Ordered, exp.Limit,
     exp.With, exp.CTE, exp.Subquery, exp.Union, exp.Distinct, exp.Table, exp.TableAlias, exp.Alias, exp.Identifier,
-    exp.Column, exp.Star, exp.Paren, exp.Unnest, exp.Parameter, exp.Var, exp.Tuple, exp.Literal, exp.Boolean, exp.Null,
+    exp.Column, exp.Star, exp.Paren, exp.Unnest, exp.Parameter, exp.Var, exp.Tuple, exp.Literal, exp.RawString,
+    exp.Boolean, exp.Null,
 )  # fmt: skip
 _OPERATORS = (
     exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Is, exp.In, exp.Between, exp.Like,
