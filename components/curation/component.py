@@ -1,5 +1,6 @@
 """The components of curation: from a source to clean tables and conversations, with a reason for every row."""
 
+from google_cloud_pipeline_components.types.artifact_types import BQTable
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
@@ -448,3 +449,236 @@ def render_prompts(
         counts = rendered.counts
         headline = f"{counts['train_conversations']:,} train, {counts['test_conversations']:,} test conversations"
         describe_metrics(metrics, counts, headline)
+
+
+@dsl.component(base_image=image("cpu"), install_kfp_package=False)
+def transform_table(
+    table: Input[Dataset], sql: str, transformed: Output[Dataset], ledger: Output[Dataset], metrics: Output[Metrics]
+) -> None:
+    """Runs a statement of your own on a table, between two steps of curation.
+
+    Args:
+        table: A table folder with `row_id` and `split`.
+        sql: One SELECT in GoogleSQL from the table `source`, which selects `row_id` and `split` and each row at most
+            once: `SELECT * FROM source WHERE LENGTH(review) > 20`. It may use what docs/curation.md lists, which means
+            the same in BigQuery, and reaches no file and no network.
+        transformed: What it selects, in the order of the table.
+        ledger: `row_id`, `operation`, `reason`, `related_row_id` of each row that it does not select.
+        metrics: `rows_in`, `rows_out`.
+
+    Raises:
+        InputError: If the statement is not one SELECT, uses anything else, fails, or selects a row twice.
+    """
+    from seatrial.components.artifacts import TableStream, describe, describe_metrics, write_batches
+    from seatrial.components.curation.transform import transform
+    from seatrial.components.runtime import task
+
+    with task("transform_table"):
+        source = TableStream(table.path)
+        with transform(source, sql) as result:
+            selected, left_out = result.selected(), result.ledger()
+            manifest = write_batches(transformed.path, selected.schema, selected, metadata={})
+            describe(transformed, manifest, sql=sql)
+            describe(ledger, write_batches(ledger.path, left_out.schema, left_out, metadata={}), sql=sql)
+        rows = manifest.metadata["rows"]
+        describe_metrics(metrics, {"rows_in": source.rows, "rows_out": rows}, f"{rows:,} of {source.rows:,} rows")
+
+
+@dsl.component(base_image=image("cpu"), install_kfp_package=False)
+def prepare_text(
+    table: Input[Dataset],
+    prepared: Output[Dataset],
+    edits: Output[Dataset],
+    metrics: Output[Metrics],
+    text_column: str,
+    label_column: str = "",
+    labels: list = [],  # noqa: B006
+    maximum_characters: int = 100_000,
+    languages: list = [],  # noqa: B006
+    remove_boilerplate: bool = True,
+    personal_data: list = ["email", "phone", "card", "iban"],  # noqa: B006
+    entity_model: str = "",
+    order_by: str = "",
+    group_column: str = "",
+    time_column: str = "",
+) -> None:
+    """The half of `curate_text` that looks at one row at a time, for a curation in BigQuery: nothing is removed.
+
+    Args:
+        table: As in `curate_text`.
+        text_column: As in `curate_text`, and so are the parameters below.
+        label_column: Column with the label.
+        labels: The labels that may occur.
+        maximum_characters: Longer texts, which `curate_bigquery` removes if it is told the same, are cut.
+        languages: The languages that will be kept; empty: languages are not told.
+        remove_boilerplate: Whether lines go that many rows share.
+        personal_data: Kinds that are redacted.
+        entity_model: The spaCy model for names and addresses.
+        order_by: Column that says which of equal rows is the first.
+        group_column: Rows with one value are on one side of the split.
+        time_column: Dates or times to split by.
+        prepared: `row_id`, `split`, `text`, `label`, the columns that `curate_bigquery` compares, the other columns.
+        edits: As in `curate_text`.
+        metrics: `rows`, and rows changed by each edit.
+
+    Raises:
+        InputError: As in `curate_text`, or if another column has the name of an added one.
+    """
+    from seatrial.components.artifacts import TableStream, describe, describe_metrics, write_batches
+    from seatrial.components.curation.prepare import EDITS_SCHEMA, Preparation
+    from seatrial.components.curation.text_rules import TextRules
+    from seatrial.components.runtime import task
+
+    with task("prepare_text"):
+        parameters: dict = {
+            "text_column": text_column,
+            "label_column": label_column,
+            "labels": labels,
+            "maximum_characters": maximum_characters,
+            "languages": languages,
+            "remove_boilerplate": remove_boilerplate,
+            "personal_data": personal_data,
+            "entity_model": entity_model,
+            "order_by": order_by,
+            "group_column": group_column,
+            "time_column": time_column,
+        }
+        rules = TextRules(**parameters)
+        source = TableStream(table.path)
+        preparation = Preparation(source, rules)
+        schema, batches = preparation.whole_batches()
+        describe(prepared, write_batches(prepared.path, schema, batches, metadata={}), **parameters)
+        changed = write_batches(edits.path, EDITS_SCHEMA, preparation.edits.batches, metadata={})
+        describe(edits, changed, **parameters)
+        values = {"rows": source.rows, **preparation.edits.counts(rules)}
+        describe_metrics(metrics, values, f"{source.rows:,} rows")
+
+
+@dsl.component(base_image=image("cpu"), install_kfp_package=False)
+def load_bigquery(table: Input[Dataset], project: str, destination: str, loaded: Output[BQTable]) -> None:
+    """Loads a table folder from Cloud Storage into BigQuery; no row passes through this task.
+
+    Args:
+        table: A table folder, such as `prepare_text` writes.
+        project: Project whose BigQuery does the work.
+        destination: PROJECT.DATASET.TABLE; replaced if it is there. The dataset has to exist.
+        loaded: The table.
+
+    Raises:
+        InputError: If the dataset does not exist, or BigQuery cannot load the files.
+    """
+    from google.cloud.bigquery import Client
+
+    from seatrial.components.artifacts import SCHEMA_VERSION, read_manifest
+    from seatrial.components.curation.bigquery_engine import load_parquet
+    from seatrial.components.curation.curate_in_bigquery import describe_table, destination_parts
+    from seatrial.components.runtime import task
+
+    with task("load_bigquery"):
+        destination_parts(destination)
+        manifest = read_manifest(table.path, kind="table")
+        rows = load_parquet(Client(project=project), table.uri, destination)
+        facts = {"schema_version": SCHEMA_VERSION, "digest": manifest.digest, "headline": f"{rows:,} rows"}
+        describe_table(loaded, destination, rows=rows, **facts)
+
+
+@dsl.component(base_image=image("cpu"), install_kfp_package=False)
+def curate_bigquery(
+    prepared: Input[BQTable],
+    train: Output[BQTable],
+    test: Output[BQTable],
+    ledger: Output[BQTable],
+    fingerprints: Output[BQTable],
+    metrics: Output[Metrics],
+    project: str,
+    destination: str,
+    has_labels: bool = True,
+    minimum_characters: int = 1,
+    maximum_characters: int = 100_000,
+    languages: list = [],  # noqa: B006
+    label_conflicts: str = "majority",
+    near_duplicate_threshold: float = 0.7,
+    split_by_time: bool = False,
+    test_from: str = "",
+    test_share: float = 0.2,
+    split_seed: int = 0,
+    maximum_class_ratio: float = 0.0,
+    version: str = "",
+    maximum_gibibytes: float = 100.0,
+    usd_per_tebibyte: float = 6.25,
+    known: Input[BQTable] = None,
+    benchmark: Input[BQTable] = None,
+) -> None:
+    """The half of `curate_text` that compares rows, in BigQuery: the very rows go that go there, for the same reasons.
+
+    Tables in, tables out: no row passes through this task. Each statement is a dry run first, which is logged with its
+    bytes and the cost so far.
+
+    Args:
+        prepared: What `prepare_text` wrote, loaded by `load_bigquery`; a statement of your own may come in between.
+        project: Project whose BigQuery does the work.
+        destination: PROJECT.DATASET.PREFIX: the tables PREFIX_train, _test, _ledger and _fingerprints are replaced. The
+            dataset has to exist; scratch tables in it are deleted, and expire in a day if the task is killed.
+        has_labels: Whether the column `label` counts.
+        minimum_characters: As in `curate_text`, and so are the parameters below.
+        maximum_characters: As in `prepare_text`.
+        languages: As in `prepare_text`.
+        label_conflicts: Which rows of one text with several labels are kept.
+        near_duplicate_threshold: Least similarity of near duplicates.
+        split_by_time: Whether the newest rows are tested on, by the time column that `prepare_text` was given.
+        test_from: First time of the test rows.
+        test_share: Share that goes to test.
+        split_seed: Seed of the split.
+        maximum_class_ratio: How many times as many train rows as the rarest a label may have.
+        version: What this version is called in later ledgers; empty: the name of the table `prepared`.
+        maximum_gibibytes: Most that the statements may read in all; a statement that would read more is not run.
+        usd_per_tebibyte: Price of reading, for the log: on demand, 6.25 in most regions.
+        known: The table `fingerprints` of an earlier accepted version.
+        benchmark: A benchmark, prepared and loaded as the rows were.
+        train: `row_id`, `text`, `label`, the other columns.
+        test: The same columns.
+        ledger: As in `curate_text`.
+        fingerprints: As in `curate_text`.
+        metrics: As in `curate_text`, but for the edits; `bytes_read`.
+
+    Raises:
+        InputError: If a parameter is out of range, a table is missing or lacks a column, the limit would be exceeded,
+            so many texts are alike that more than 10¹⁰ pairs would be compared, or too little is left.
+    """
+    from google.cloud.bigquery import Client
+
+    from seatrial.components.artifacts import SCHEMA_VERSION, describe_metrics
+    from seatrial.components.curation.curate_in_bigquery import curate_in_bigquery, describe_table, table_name
+    from seatrial.components.curation.text_rules import TextRules
+    from seatrial.components.runtime import task
+
+    with task("curate_bigquery"):
+        parameters: dict = {
+            "minimum_characters": minimum_characters,
+            "maximum_characters": maximum_characters,
+            "languages": languages,
+            "label_conflicts": label_conflicts,
+            "near_duplicate_threshold": near_duplicate_threshold,
+            "test_from": test_from,
+            "test_share": test_share,
+            "split_seed": split_seed,
+            "maximum_class_ratio": maximum_class_ratio,
+        }
+        # In a prepared table the columns have these names; without groups all of group_key is null.
+        label = "label" if has_labels else ""
+        names: dict = {"text_column": "text", "label_column": label, "group_column": "group_key"}
+        rules = TextRules(**names, time_column="event_time" if split_by_time else "", **parameters)
+        counts = curate_in_bigquery(
+            Client(project=project),
+            table_name(prepared),
+            destination,
+            rules,
+            known=table_name(known) if known else "",
+            benchmark=table_name(benchmark) if benchmark else "",
+            version=version or table_name(prepared),
+            maximum_gibibytes=maximum_gibibytes,
+            usd_per_tebibyte=usd_per_tebibyte,
+        )
+        for artifact, name in ((train, "train"), (test, "test"), (ledger, "ledger"), (fingerprints, "fingerprints")):
+            describe_table(artifact, f"{destination}_{name}", schema_version=SCHEMA_VERSION, parameters=parameters)
+        describe_metrics(metrics, counts, f"{counts['train_rows']:,} train, {counts['test_rows']:,} test rows")

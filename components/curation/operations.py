@@ -225,3 +225,34 @@ SELECT p.row_id, @version AS source, r.split, r.label, p.text_fingerprint, p.tex
 FROM remaining AS r JOIN prepared AS p ON p.row_number = r.row_number
 ORDER BY r.row_number
 """
+
+# In BigQuery earlier versions and the benchmark are tables: `known` as FINGERPRINTS made it, `benchmark` prepared as
+# the rows were.
+ALL_COLUMNS_OF_SPLIT = """
+SELECT p.* EXCEPT (row_number, row_place, split, text_fingerprint, written_fingerprint, text_characters, text_language,
+  language_probability, group_key, event_time, text_shingles)
+FROM remaining AS r JOIN prepared AS p ON p.row_number = r.row_number
+WHERE r.split = @split
+"""
+KNOWN_AND_ACCEPTED = """
+SELECT row_id, source, split, label, text_fingerprint, text_shingles FROM known
+UNION ALL SELECT row_id, source, split, label, text_fingerprint, text_shingles FROM accepted
+"""
+NO_REFERENCE = """
+SELECT row_number, '' AS kind, row_id, '' AS source, label, text_fingerprint, text_shingles FROM prepared
+WHERE row_number < 0
+"""
+REFERENCES = {
+    "known": """
+SELECT ROW_NUMBER() OVER (ORDER BY source, row_id) AS row_number, 'known' AS kind, row_id, source, label,
+  text_fingerprint, text_shingles
+FROM known
+UNION ALL SELECT row_number, kind, row_id, source, label, text_fingerprint, text_shingles FROM reference
+""",
+    "benchmark": """
+SELECT row_number, 'benchmark' AS kind, row_id, 'the benchmark' AS source, CAST(NULL AS STRING) AS label,
+  text_fingerprint, text_shingles
+FROM benchmark
+UNION ALL SELECT row_number, kind, row_id, source, label, text_fingerprint, text_shingles FROM reference
+""",
+}

@@ -91,7 +91,7 @@ class Preparation:
         self._check_rows()
         self._numbers = self._row_numbers()
         self._entities = NamedEntities(rules.entity_model) if rules.entity_model else None
-        used = {*PREPARED_COLUMNS, rules.text_column, rules.label_column} - {""}
+        used = {*ADDED_COLUMNS, rules.text_column, rules.label_column} - {""}
         self.other_columns = [name for name in source.schema.names if name not in used]
         output = OUTPUT_COLUMNS if rules.label_column else OUTPUT_COLUMNS[:-1]
         others = [source.schema.field(name) for name in self.other_columns]
@@ -107,6 +107,23 @@ class Preparation:
             yield self._prepare(batch, done)
             done += batch.num_rows
             progress.advance(batch.num_rows)
+
+    def whole_batches(self) -> tuple[pyarrow.Schema, Iterator[pyarrow.RecordBatch]]:
+        """The prepared rows with the source's other columns beside them, for an engine that has one table only.
+
+        Raises:
+            InputError: If another column has the name of a prepared one.
+        """
+        taken = sorted({*self.other_columns} & {*PREPARED_COLUMNS})
+        if taken:
+            raise InputError(f"The table has a column {taken[0]!r}, which preparing adds. Rename it in the source.")
+        others = self._source.batches(ROWS_PER_BATCH, self.other_columns)
+        schema = pyarrow.schema([*PREPARED_SCHEMA, *(self._source.schema.field(name) for name in self.other_columns)])
+        pairs = zip(self.batches(), others, strict=True)
+        return schema, (
+            pyarrow.RecordBatch.from_arrays([*prepared.columns, *other.columns], schema=schema)
+            for prepared, other in pairs
+        )
 
     def benchmark(self, table: TableStream) -> Iterator[pyarrow.RecordBatch]:
         """Fingerprints and shingles of a benchmark's texts, prepared as those of the source.
@@ -148,16 +165,14 @@ class Preparation:
         for parameter in ("text_column", "label_column", "group_column", "time_column"):
             name = getattr(rules, parameter)
             if name and (name in ADDED_COLUMNS or name not in names):
-                raise InputError(
-                    f"{parameter} is {name!r}; the table's columns are {', '.join(own)}. Name one of these."
-                )
+                raise InputError(f"{parameter} is {name!r}; {own}. Name one of these.")
         order = rules.order_by.removeprefix("-")
         if order and order not in names:
             raise InputError(f"order_by is {rules.order_by!r}; {own}. Name one of these.")
         for name in ADDED_COLUMNS:
             if name not in names:
                 raise InputError(f"The table has no column {name!r}. Pass the output of ingest_table.")
-        taken = sorted(({*PREPARED_COLUMNS} - {*ADDED_COLUMNS, rules.text_column, rules.label_column}) & {*names})
+        taken = sorted(({*OUTPUT_COLUMNS} - {"row_id", rules.text_column, rules.label_column}) & {*names})
         if taken:
             raise InputError(
                 f"The table has a column {taken[0]!r} beside the text column {rules.text_column!r} and the label "

@@ -930,6 +930,7 @@ class TestFiles:
 
     def test_a_file_that_is_being_written_can_be_listed_and_read(self, bucket: storage.Bucket, folder: Path) -> None:
         done = threading.Event()
+        (folder / "log").touch()
 
         def write() -> None:
             with (folder / "log").open("ab", buffering=0) as file:
