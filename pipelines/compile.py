@@ -8,7 +8,7 @@ from pathlib import Path
 from ..components import CATALOGUE
 from ..components.images import PREFIX_VARIABLE
 
-PIPELINES = ("train_and_deploy",)
+PIPELINES = ("train_and_deploy", "curate")
 
 
 def compile_all(folder: Path, image_prefix: str) -> None:

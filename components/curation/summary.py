@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from .curate import Curation
+from .select_rows import OPERATIONS
 
 EXAMPLES_OF_EACH = 3
 CLUSTERS_SHOWN = 5
@@ -96,6 +97,9 @@ def summarise(curation: Curation) -> Summary:
     return Summary(
         (Counter(dict(rows(_LABELS))), kept["train"], kept["test"]),
         (Counter(dict(rows(_LENGTHS))), Counter(dict(rows(_LENGTHS_KEPT)))),
-        [Example(*row) for row in rows(_EXAMPLES, {"most": EXAMPLES_OF_EACH})],
+        sorted(
+            (Example(*row) for row in rows(_EXAMPLES, {"most": EXAMPLES_OF_EACH})),
+            key=lambda example: list(OPERATIONS).index(example.operation),
+        ),
         list(clusters.values()),
     )
