@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import torch
 
 ROWS_PER_BATCH = 32
-FILE_NAMES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+REQUIRED_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+FILE_NAMES = (*REQUIRED_FILES, "tokenizer_config.json")
 _ADVICE = (
     "Pass the folder of a Hugging Face model in safetensors with a fast tokenizer, as save_pretrained writes it, or "
     "one that finetune_text has written."
@@ -241,7 +242,7 @@ def quiet() -> Iterator[None]:
 
 
 def _check_files(folder: Path) -> None:
-    if missing := [name for name in FILE_NAMES[:3] if not (folder / name).is_file()]:
+    if missing := [name for name in REQUIRED_FILES if not (folder / name).is_file()]:
         raise InputError(f"{folder} has no {', '.join(missing)}. {_ADVICE}")
 
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifacts import Manifest, check_fields, peek_manifest, write_folder
 from ..curation.source import parse_uri, storage_errors
-from ..prediction.transformer import FILE_NAMES
+from ..prediction.transformer import FILE_NAMES, REQUIRED_FILES
 from ..runtime import InputError, Progress
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
 
-_REQUIRED = ("config.json", "model.safetensors", "tokenizer.json")
 _FILE_URI = re.compile(rf"gs://[^/]+/(?:.*/)?(?P<name>{'|'.join(map(re.escape, FILE_NAMES))})", re.DOTALL)
 _GENERATION = re.compile(r"[1-9][0-9]{0,18}")  # positive 64-bit numbers
 _ADVICE = "Pass the output of resolve_model."
@@ -43,7 +42,7 @@ def resolve(client: "Client", uri: str) -> list[dict[str, str]]:
     prefix = f"{path.rstrip('/')}/" if path else ""
     with storage_errors(uri):
         blobs = {blob.name.removeprefix(prefix): blob for blob in client.list_blobs(bucket, prefix=prefix)}
-    if missing := [name for name in _REQUIRED if name not in blobs]:
+    if missing := [name for name in REQUIRED_FILES if name not in blobs]:
         raise InputError(
             f"{uri!r} has no {', '.join(missing)}. Expected the folder of a Hugging Face model in safetensors with a "
             "fast tokenizer, as save_pretrained writes it; copy it: gcloud storage cp --recursive FOLDER gs://bucket/"
@@ -67,7 +66,7 @@ def ingest(client: "Client", source: Sequence[Any], path: str | Path) -> Manifes
         InputError: If an entry is none, one is missing or there twice, or its object was replaced or deleted.
     """
     names = Counter(_file_name(entry, f"source[{position}]") for position, entry in enumerate(source))
-    if missing := [name for name in _REQUIRED if name not in names]:
+    if missing := [name for name in REQUIRED_FILES if name not in names]:
         raise InputError(f"The source has no {', '.join(missing)}. {_ADVICE}")
     if repeated := [name for name, count in names.items() if count > 1]:
         raise InputError(f"The source has {', '.join(repeated)} twice. {_ADVICE}")
