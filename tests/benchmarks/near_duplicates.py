@@ -15,14 +15,16 @@ or more joined by union-find. datasketch chooses its bands by the threshold; ren
 of 128, 16 bands of 8 rows is the coarsest that still finds most pairs of 0.8. Of the seconds of rensa, those that
 Python needs for the shingles are also given apart.
 
-Sides alternate, medians of three. Compiling our functions is not in it (once per machine, a cache keeps it), nor is
-importing a peer. datasketch gets the first fifth of the rows, for it is slow; its rows per second hardly depend on it.
+Sides alternate, medians of three, without Python's garbage collection, which lists of so many texts would set off: it
+costs rensa's side most. Compiling our functions is not in it (once per machine, a cache keeps it), nor is importing a
+peer. datasketch gets the first fifth of the rows, for it is slow; its rows per second hardly depend on it.
 
 Recall: of the planted pairs of 0.8 or more, the share whose rows are in one cluster. Precision: of the removed rows,
 the share that is 0.8 or more similar to the row that is kept for it. They are the same for any number of CPUs.
 """
 
 import argparse
+import gc
 import json
 import logging
 import random
@@ -209,9 +211,12 @@ def measure(rows: int = 200_000, seed: int = 0) -> dict[str, Any]:
     for number in range(REPEAT + 1):
         for name, (side, argument, _) in given.items():
             # Warm up with few rows: compiles our functions, imports the peers.
+            gc.disable()
             started = time.perf_counter()
             found[name], parts = side(argument if number else argument[:1_000])
             parts["seconds" + name] = time.perf_counter() - started
+            gc.enable()
+            gc.collect()
             for key, taken in parts.items() if number else ():
                 seconds.setdefault(key, []).append(taken)
     median = {key: statistics.median(values) for key, values in seconds.items()}
