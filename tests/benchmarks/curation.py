@@ -78,7 +78,7 @@ def batches(rows: int) -> Iterator[pyarrow.RecordBatch]:
 
 
 def dressed(text: str, draw: random.Random) -> str:
-    """A text with the markup and the personal data of a hundredth or none."""
+    """A text, one in ten of them with markup, one in twenty with personal data."""
     chance = draw.random()
     if chance < 0.05:
         return f"<p>{text}</p><br/>\n&quot;tea&quot; &amp; more"

@@ -15,7 +15,7 @@ or more joined by union-find. datasketch chooses its bands by the threshold; ren
 of 128, 16 bands of 8 rows is the coarsest that still finds most pairs of 0.8. Of the seconds of rensa, those that
 Python needs for the shingles are also given apart.
 
-Sides alternate, medians of three, without Python's garbage collection, which lists of so many texts would set off: it
+Sides alternate, medians of five, without Python's garbage collection, which lists of so many texts would set off: it
 costs rensa's side most. Compiling our functions is not in it (once per machine, a cache keeps it), nor is importing a
 peer. datasketch gets the first fifth of the rows, for it is slow; its rows per second hardly depend on it.
 
@@ -40,7 +40,7 @@ import pyarrow
 THRESHOLD = 0.8
 PERMUTATIONS = 128
 RENSA_BANDS = 16
-REPEAT = 3
+REPEAT = 5
 _WORDS = 50_000
 _LEAST_WORDS, _MOST_WORDS = 8, 300
 _ACCENTS = str.maketrans("aeou", "äéöü")
